@@ -1,1 +1,3 @@
+//! The `continuum` command.
+
 fn main() {}
