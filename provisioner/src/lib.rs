@@ -3,6 +3,7 @@
 //! State, observation and time go in; the next state and a list of actions come out; the shell saves the
 //! state, then starts the actions. Modules in reading order.
 
+pub mod cli;
 pub mod clock;
 pub mod duration;
 pub mod env;
@@ -12,3 +13,4 @@ pub mod quantity;
 pub mod recipe;
 pub mod remote;
 pub mod spec;
+pub mod state;

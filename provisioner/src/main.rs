@@ -1,3 +1,9 @@
-//! The `continuum` command.
+//! The `continuum` command: parses, runs, prints an error's chain once, and returns its exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use provisioner::cli;
+
+fn main() -> ExitCode {
+    cli::main()
+}
