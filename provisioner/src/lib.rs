@@ -12,6 +12,8 @@ pub mod plan;
 pub mod provider;
 pub mod quantity;
 pub mod recipe;
+pub mod reconcile;
 pub mod remote;
 pub mod spec;
 pub mod store;
+pub mod world;

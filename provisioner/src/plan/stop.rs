@@ -90,6 +90,13 @@ pub enum Stop {
         /// The chain of errors, in words.
         why: String,
     },
+    /// The network that the machines stand on could not be made.
+    Scaffold {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The cloud's words.
+        why: String,
+    },
     /// The ledger does not allow what the plan wanted: a defect of this program.
     Defect {
         /// What.
@@ -158,6 +165,9 @@ impl fmt::Display for Stop {
             }
             Self::StepFailed { name, step, why, .. } => write!(f, "step {step} failed on {name}: {why}"),
             Self::JobFailed { name, what, why } => write!(f, "{what} failed for {name}: {why}"),
+            Self::Scaffold { cluster, why } => {
+                write!(f, "the network of cluster {cluster} could not be made: {why}")
+            }
             Self::Defect { why } => write!(f, "the engine contradicts itself: {why}; please report this"),
         }
     }

@@ -222,7 +222,9 @@ mod tests {
     }
 
     fn saved(generation: u64) -> Ledger {
-        Ledger { generation, ..fixtures::ledger() }
+        let mut ledger = fixtures::ledger();
+        ledger.generation = generation;
+        ledger
     }
 
     struct Folder(PathBuf);
