@@ -1,6 +1,4 @@
-//! The clock: the one place where this crate reads it and sleeps by it.
-//!
-//! Everything that depends on time takes a [`Clock`], so that a world in memory can bring its own.
+//! The clock: the only place that reads one. The core gets time as an argument, once a pass.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,22 +7,22 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-/// A sleep under way.
-pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// The wall clock's time.
+/// The wall clock.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// A clock that never goes back; only differences mean something.
+/// A clock that only goes forward: for durations, and for nothing that is saved.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
 pub fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// Reads time and waits for it.
+/// A sleep under way.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Tells the time and waits for it: what the engine takes, so that a world in memory can bring its own time.
 #[derive(Clone)]
 pub struct Clock {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -32,11 +30,11 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The computer's own clock.
+    /// This computer's.
     pub fn system() -> Self {
         Self::new(now, |time| Box::pin(tokio::time::sleep(time)))
     }
-    /// A clock made of its two functions.
+    /// One made of its two functions.
     pub fn new(
         now: impl Fn() -> Timestamp + Send + Sync + 'static,
         sleep: impl Fn(Duration) -> Sleep + Send + Sync + 'static,

@@ -4,7 +4,10 @@
 //! state, then starts the actions. Modules in reading order.
 
 pub mod ages;
+pub mod cli;
 pub mod clock;
+pub mod duration;
+pub mod env;
 pub mod events;
 pub mod ledger;
 pub mod names;
@@ -15,5 +18,6 @@ pub mod recipe;
 pub mod reconcile;
 pub mod remote;
 pub mod spec;
+pub mod state;
 pub mod store;
 pub mod world;

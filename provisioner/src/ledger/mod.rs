@@ -12,8 +12,6 @@
 
 mod change;
 mod codec;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -307,6 +305,16 @@ impl Ledger {
             user_data: data,
         })
     }
+    /// What a machine's host keys are derived from beside its name, in the form that keys take. Made of the ledger's
+    /// id and the ordinal alone: a machine whose row was lost and which was adopted must be reachable again, and
+    /// a ledger uses an ordinal once.
+    pub fn key_birth(&self, name: &MachineName) -> Option<Timestamp> {
+        let ordinal = self.row(name)?.born.ordinal;
+        let hash = Sha256::digest(format!("{}/{ordinal}", self.id));
+        let number = hash.iter().take(5).fold(0_i64, |number, byte| (number << 8) | i64::from(*byte));
+        // 36 bits of seconds: what a timestamp can hold.
+        Timestamp::from_second(number >> 4).ok()
+    }
     /// The token of a row's create call: ledger id, name and birth.
     pub fn token(&self, name: &MachineName) -> Option<String> {
         let born = self.row(name)?.born;
@@ -373,11 +381,6 @@ impl Row {
     pub fn is_outdated(&self, steps: &[Step]) -> bool {
         matches!(&self.done, Done::All(hash) if *hash != steps_hash(steps))
     }
-    /// What its host keys are derived from beside its name. The ordinal alone: an adopted machine, whose row
-    /// was lost, must be reachable again, and an ordinal is never used twice.
-    pub fn key_birth(&self) -> String {
-        self.born.ordinal.to_string()
-    }
 }
 
 fn kept(hash: &str) -> String {
@@ -397,3 +400,6 @@ fn steps_hash(steps: &[Step]) -> String {
 pub fn is_lasting(error: &ProviderError) -> bool {
     matches!(error, ProviderError::Rejected { .. })
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,15 +10,11 @@
 
 mod action;
 mod closing;
-#[cfg(test)]
-pub(crate) mod fixtures;
 mod gone;
 mod observe;
 mod pools;
 mod rows;
 mod stop;
-#[cfg(test)]
-mod tests;
 mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +31,7 @@ use crate::spec::{Pool, Role, Spec};
 pub use action::Action;
 pub use observe::{Busy, Held, Limits, NodeState, Nodes, Observation};
 pub use stop::Stop;
-pub use wait::{Reason, Subject, Wait, short};
+pub use wait::{Reason, Subject, Wait};
 
 /// What is to be done next.
 #[must_use]
@@ -301,3 +297,9 @@ impl<'a> Draft<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+pub(crate) mod fixtures;

@@ -124,7 +124,7 @@ impl Draft<'_> {
     /// Not Ready in time. Only a machine that nothing depends on may go for that.
     fn late(&mut self, name: &MachineName) -> Decided {
         if self.holds_state(name) {
-            let limit = super::short(self.seen.limits.boot_timeout);
+            let limit = crate::duration::short(self.seen.limits.boot_timeout);
             let why = format!("it is not ready after {limit}, and other machines depend on it");
             return Err(Box::new(Stop::JobFailed { name: name.clone(), what: "configuration".into(), why }));
         }

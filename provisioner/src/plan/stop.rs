@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::wait::short;
+use crate::duration::short;
 use crate::names::{CloudId, ClusterId, LedgerId, MachineName, PoolName, StepId};
 use std::time::Duration;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::duration::short;
 use crate::names::{MachineName, PoolName, StepId};
 
 /// Something that is not done yet, and why.
@@ -157,9 +158,4 @@ impl fmt::Display for Wait {
             None => f.write_str(")"),
         }
     }
-}
-
-/// `42s`, `3m`, `1h 5m`: whole seconds, the way people say it.
-pub fn short(time: Duration) -> String {
-    humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()
 }

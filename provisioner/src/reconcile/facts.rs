@@ -12,10 +12,11 @@ use super::{Parts, until};
 use crate::names::{MachineName, StepId};
 
 type Kept = Option<(Timestamp, SecretSlice<u8>)>;
+type Slot = Arc<AsyncMutex<Kept>>;
 
 /// Answers by fact and front-end. Each has a lock of its own, so that ten workers that join together ask once.
 #[derive(Default)]
-pub(super) struct Facts(Mutex<BTreeMap<(StepId, MachineName), Arc<AsyncMutex<Kept>>>>);
+pub(super) struct Facts(Mutex<BTreeMap<(StepId, MachineName), Slot>>);
 
 impl Facts {
     /// The facts, each asked now or kept from before.
@@ -53,7 +54,7 @@ impl Facts {
         Ok(answers)
     }
 
-    fn slot(&self, id: &StepId, from: &MachineName) -> Arc<AsyncMutex<Kept>> {
+    fn slot(&self, id: &StepId, from: &MachineName) -> Slot {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(slots.entry((id.clone(), from.clone())).or_default())
     }

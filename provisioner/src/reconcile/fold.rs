@@ -155,7 +155,11 @@ impl Reconciler {
                 let _ = self.ledger.step_failed(action.name());
                 self.count(action, why, Vec::new())
             }
-            RemoteError::WrongHostKey { .. }
+            // A fact's script: the front-end may be busy with what makes the fact true.
+            RemoteError::ScriptFailed { .. } => self.count(action, why, Vec::new()),
+            RemoteError::Unfit(_)
+            | RemoteError::Here(_)
+            | RemoteError::WrongHostKey { .. }
             | RemoteError::KeyRefused(_)
             | RemoteError::AuthRefused { .. } => self.give_up(action, why),
         }

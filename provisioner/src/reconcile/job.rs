@@ -13,7 +13,6 @@ use crate::plan::{Action, Nodes};
 use crate::provider::ProviderError;
 use crate::recipe::{Hook, Host, RenderError};
 use crate::remote::{Done, Job, RemoteError, Target};
-use crate::spec::Spec;
 
 /// A job that runs.
 pub(super) struct Running {
@@ -26,7 +25,7 @@ pub(super) struct Running {
 /// A job that ended.
 pub(super) enum Finished {
     /// An action.
-    Action(Action, Outcome),
+    Action(Box<Action>, Outcome),
     /// The question for the nodes.
     Nodes(Nodes),
 }
@@ -90,13 +89,13 @@ impl Reconciler {
 
     /// The work of an action, with everything it needs copied out of the ledger and the list. `None` if the
     /// machine is not there after all: the next pass sees that too.
-    pub(super) fn prepare_job(&self, spec: &Spec, action: &Action) -> Option<Work> {
+    pub(super) fn prepare_job(&self, action: &Action) -> Option<Work> {
         let provider = Arc::clone(&self.parts.provider);
         match action {
             Action::Create { name, .. } => {
-                let (keys, birth) = (&self.parts.keys, self.ledger.row(name)?.key_birth());
-                let data = keys.user_data(name, &birth);
-                let request = self.ledger.request(name, keys.fingerprint(name, &birth), data)?;
+                let (keys, birth) = (&self.parts.keys, self.ledger.key_birth(name)?);
+                let data = keys.user_data(name, birth);
+                let request = self.ledger.request(name, keys.fingerprint(name, birth), data)?;
                 Some(Box::pin(async move { Outcome::Cloud(provider.create(&request).await) }))
             }
             Action::Start { id, .. } => {
@@ -116,7 +115,7 @@ impl Reconciler {
             }
             Action::RotateHostKey { name } => {
                 let row = self.ledger.row(name)?;
-                let mut job = self.parts.keys.rotation(name, &row.key_birth())?;
+                let mut job = self.parts.keys.rotation(name, self.ledger.key_birth(name)?)?;
                 job.unit = unit(&job.unit, row.tries());
                 let (target, remote) = (self.target(name)?, Arc::clone(&self.parts.remote));
                 Some(Box::pin(async move {
@@ -124,8 +123,8 @@ impl Reconciler {
                 }))
             }
             Action::RunStep { name, step, from } => self.step_work(name, step, from.as_ref()),
-            Action::Drain { name, on } => self.hook_work(spec, Hook::Drain, name, on),
-            Action::ForgetNode { name, on } => self.hook_work(spec, Hook::Forget, name, on),
+            Action::Drain { name, on } => self.hook_work(Hook::Drain, name, on),
+            Action::ForgetNode { name, on } => self.hook_work(Hook::Forget, name, on),
         }
     }
 
@@ -157,7 +156,7 @@ impl Reconciler {
     }
 
     /// The scripts of a hook, one after the other, about one node.
-    fn hook_work(&self, _spec: &Spec, hook: Hook, about: &MachineName, on: &MachineName) -> Option<Work> {
+    fn hook_work(&self, hook: Hook, about: &MachineName, on: &MachineName) -> Option<Work> {
         let place = self.place(on)?;
         let (parts, about) = (self.parts.clone(), about.clone());
         let (timeout, generation) = (self.limits.drain_timeout, self.ledger.generation);
@@ -184,7 +183,7 @@ impl Reconciler {
         let (name, what, on_machine) = (action.name().clone(), action.what(), is_on_machine(&action));
         let pool = self.ledger.row(&name).map(|row| row.pool.clone());
         self.tell(What::Started { machine: name.clone(), pool, job: what.clone() });
-        let task = self.jobs.spawn(async move { Finished::Action(action, work.await) }).id();
+        let task = self.jobs.spawn(async move { Finished::Action(Box::new(action), work.await) }).id();
         let started = self.parts.clock.now();
         self.running.insert(name, Running { what, started, on_machine, task });
     }

@@ -33,18 +33,19 @@ use crate::remote::{Job, Remote};
 use crate::spec::{Role, Spec};
 use crate::store::{Store, StoreError};
 
-/// The keys of a cluster's machines, derived and never stored: the same machine gives the same keys.
+/// The keys of a cluster's machines, derived and never stored: the same machine gives the same keys. `birth` is
+/// [`Ledger::key_birth`].
 pub trait HostKeys: Send + Sync {
     /// What the machine reads at its first boot; has its first host key.
-    fn user_data(&self, machine: &MachineName, birth: &str) -> UserData;
+    fn user_data(&self, machine: &MachineName, birth: Timestamp) -> UserData;
     /// SHA-256 fingerprint of the first host key, for the tag.
-    fn fingerprint(&self, machine: &MachineName, birth: &str) -> String;
+    fn fingerprint(&self, machine: &MachineName, birth: Timestamp) -> String;
     /// The first public host key, `ssh-ed25519 AAAA…`.
-    fn first(&self, machine: &MachineName, birth: &str) -> String;
+    fn first(&self, machine: &MachineName, birth: Timestamp) -> String;
     /// The second public host key, which replaces the first at the first contact.
-    fn second(&self, machine: &MachineName, birth: &str) -> String;
+    fn second(&self, machine: &MachineName, birth: Timestamp) -> String;
     /// The job that puts the second host key in place; repeatable. `None`: the first one stays.
-    fn rotation(&self, machine: &MachineName, birth: &str) -> Option<Job>;
+    fn rotation(&self, machine: &MachineName, birth: Timestamp) -> Option<Job>;
 }
 
 /// What a reconciler works with.

@@ -49,7 +49,7 @@ impl Reconciler {
         self.save().await?;
         self.remember(&plan);
         for action in plan.actions {
-            self.start(spec, action);
+            self.start(action);
         }
         self.ask_nodes(spec, &plan.waits);
         Ok(settled)
@@ -151,7 +151,8 @@ impl Reconciler {
 
     fn rotates(&self) -> bool {
         let row = self.ledger.rows().iter().find(|(_, row)| !row.host_key_rotated());
-        row.is_some_and(|(name, row)| self.parts.keys.rotation(name, &row.key_birth()).is_some())
+        let birth = row.and_then(|(name, _)| Some((name, self.ledger.key_birth(name)?)));
+        birth.is_some_and(|(name, birth)| self.parts.keys.rotation(name, birth).is_some())
     }
 
     fn report(&mut self, plan: &Plan) {
@@ -197,14 +198,14 @@ impl Reconciler {
     }
 
     /// Starts an action, if there is room. Without room the next plan has it again.
-    fn start(&mut self, spec: &Spec, action: Action) {
+    fn start(&mut self, action: Action) {
         let on_machine = super::job::is_on_machine(&action);
         let most = if on_machine { MACHINE_JOBS } else { CLOUD_JOBS };
         let running = self.running.values().filter(|run| run.on_machine == on_machine).count();
         if running >= most {
             return;
         }
-        let Some(work) = self.prepare_job(spec, &action) else { return };
+        let Some(work) = self.prepare_job(&action) else { return };
         if matches!(action, Action::Create { .. }) {
             self.ages.ask(action.name());
         }
@@ -219,10 +220,10 @@ impl Reconciler {
                 && machine.tags.machine == *name
                 && row.machine().is_none_or(|id| *id == machine.id)
         })?;
-        let (keys, birth) = (&self.parts.keys, row.key_birth());
-        let mut host_keys = vec![keys.second(name, &birth)];
+        let (keys, birth) = (&self.parts.keys, self.ledger.key_birth(name)?);
+        let mut host_keys = vec![keys.second(name, birth)];
         if !row.host_key_rotated() {
-            host_keys.insert(0, keys.first(name, &birth));
+            host_keys.insert(0, keys.first(name, birth));
         }
         Some(Target { name: name.clone(), machine: machine.clone(), host_keys })
     }

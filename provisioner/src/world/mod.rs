@@ -10,8 +10,6 @@ mod cloud;
 mod faults;
 mod machines;
 mod scripts;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -234,3 +232,6 @@ impl Store for World {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

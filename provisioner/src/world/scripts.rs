@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::{SecretSlice, SecretString};
 
 use crate::names::{MachineName, StepId};
@@ -40,7 +41,7 @@ impl Scripts for WorldScripts {
 }
 
 impl HostKeys for WorldScripts {
-    fn user_data(&self, machine: &MachineName, birth: &str) -> UserData {
+    fn user_data(&self, machine: &MachineName, birth: Timestamp) -> UserData {
         UserData {
             host_key: SecretString::from(String::new()),
             host_key_public: self.first(machine, birth),
@@ -48,16 +49,16 @@ impl HostKeys for WorldScripts {
             script: String::new(),
         }
     }
-    fn fingerprint(&self, machine: &MachineName, birth: &str) -> String {
+    fn fingerprint(&self, machine: &MachineName, birth: Timestamp) -> String {
         format!("SHA256:{machine}/{birth}")
     }
-    fn first(&self, machine: &MachineName, birth: &str) -> String {
+    fn first(&self, machine: &MachineName, birth: Timestamp) -> String {
         format!("ssh-ed25519 first/{machine}/{birth}")
     }
-    fn second(&self, machine: &MachineName, birth: &str) -> String {
+    fn second(&self, machine: &MachineName, birth: Timestamp) -> String {
         format!("ssh-ed25519 second/{machine}/{birth}")
     }
-    fn rotation(&self, _: &MachineName, _: &str) -> Option<Job> {
+    fn rotation(&self, _: &MachineName, _: Timestamp) -> Option<Job> {
         None
     }
 }
