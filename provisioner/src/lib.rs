@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod duration;
 pub mod env;
+pub mod keys;
 pub mod names;
 pub mod provider;
 pub mod quantity;
