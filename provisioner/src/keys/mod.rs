@@ -23,6 +23,7 @@ mod openssh;
 mod rotation;
 mod store;
 
+pub(crate) use openssh::fingerprint;
 pub use openssh::{HostKey, HostKeyError};
 pub use rotation::rotation_job;
 pub use store::KeysError;
