@@ -299,8 +299,10 @@ fn handshake_error(code: i32, words: &str, kinds: &[&str], ours: &str) -> Remote
 
 /// Between the host key and the end of the login.
 fn login_error(code: i32, words: &str) -> RemoteError {
+    // libssh2 gives the code of a refused key also when the connection ended before an answer; only its words differ.
+    let answered = !words.starts_with("Waiting for");
     match code {
-        code::AUTHENTICATION_FAILED | code::PUBLICKEY_UNVERIFIED => {
+        code::AUTHENTICATION_FAILED | code::PUBLICKEY_UNVERIFIED if answered => {
             RemoteError::AuthRefused { user: USER.into(), reason: words.into() }
         }
         code::FILE | code::KEYFILE_AUTH_FAILED | code::METHOD_NONE | code::METHOD_NOT_SUPPORTED => {
@@ -343,17 +345,24 @@ mod tests {
     #[test]
     fn failures_of_the_login_are_told_apart() {
         let auth = |reason: &str| RemoteError::AuthRefused { user: "root".into(), reason: reason.into() };
+        let ended =
+            |words: &str| RemoteError::NotUp(format!("the connection ended during the login: {words}"));
         let key = |words: &str| RemoteError::KeyRefused(format!("our login key cannot be used ({words})"));
         let cases = [
-            (-18, auth("a")),
-            (-19, auth("a")),
-            (-16, key("a")),
-            (-48, key("a")),
-            (-13, RemoteError::NotUp("the connection ended during the login: a".into())),
-            (-9, RemoteError::NotUp("the connection ended during the login: a".into())),
+            (-18, "a", auth("a")),
+            (-19, "a", auth("a")),
+            (
+                -19,
+                "Waiting for publickey USERAUTH response",
+                ended("Waiting for publickey USERAUTH response"),
+            ),
+            (-16, "a", key("a")),
+            (-48, "a", key("a")),
+            (-13, "a", ended("a")),
+            (-9, "a", ended("a")),
         ];
-        for (code, expected) in cases {
-            assert_eq!(login_error(code, "a"), expected, "{code}");
+        for (code, words, expected) in cases {
+            assert_eq!(login_error(code, words), expected, "{code}");
         }
     }
 

@@ -158,13 +158,17 @@ pub(super) fn ask(link: &mut Link, script: &str, gone: Gone) -> Result<SecretSli
     if events.next(gone)? != Some(Event::Hello) {
         return Err(wrote.err().unwrap_or_else(|| events.unexpected_end()));
     }
+    // what came in one piece with the hello
     let mut piece = events.decoder.rest();
-    while !piece.is_empty() {
+    loop {
         answer = grown(answer, &piece);
         if answer.len() > ANSWER {
             return Err(RemoteError::Unfit(format!("the answer has more than {ANSWER} bytes")));
         }
         piece = events.raw(gone)?;
+        if piece.is_empty() {
+            break;
+        }
     }
     match events.finish()? {
         (0, _) => Ok(SecretSlice::from(answer.to_vec())),
