@@ -3,21 +3,23 @@
 //! State, observation and time go in; the next state and a list of actions come out; the shell saves the
 //! state, then starts the actions. Modules in reading order.
 
-pub mod ages;
-pub mod cli;
-pub mod clock;
-pub mod duration;
-pub mod env;
-pub mod events;
-pub mod ledger;
 pub mod names;
-pub mod plan;
-pub mod provider;
 pub mod quantity;
-pub mod recipe;
-pub mod reconcile;
-pub mod remote;
+pub mod duration;
+pub mod clock;
+pub mod env;
 pub mod spec;
-pub mod state;
+pub mod recipe;
+pub mod ledger;
+pub mod ages;
+pub mod plan;
+pub mod events;
 pub mod store;
+pub mod provider;
+pub mod remote;
+pub mod keys;
+pub mod reconcile;
 pub mod world;
+pub mod state;
+pub mod report;
+pub mod cli;

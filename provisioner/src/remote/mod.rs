@@ -3,6 +3,15 @@
 //! `ssh.rs` is the only file that names ssh2. Invariants: no trust on first use; a time-out on everything;
 //! a step survives a dropped connection and is found again by its unit name; its exit status is never lost.
 
+mod client;
+mod log;
+mod ssh;
+mod talk;
+mod wire;
+
+pub use client::SshRemote;
+pub use log::path as log_path;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
