@@ -3,6 +3,10 @@
 //! State, observation and time go in; the next state and a list of actions come out; the shell saves the
 //! state, then starts the actions. Modules in reading order.
 
+pub mod bundle;
+pub mod cache;
+pub mod cli;
+pub mod env;
 pub mod names;
 pub mod provider;
 pub mod quantity;
