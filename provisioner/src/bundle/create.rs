@@ -212,7 +212,3 @@ fn extract(archive: &Path, member: &str, url: &str, store: &Store) -> Result<Blo
     let some: Vec<String> = names.into_iter().take(10).collect();
     Err(nonsense(format!("has no file {member}; it has {}", some.join(", "))))
 }
-
-#[cfg(test)]
-#[path = "create_tests.rs"]
-mod tests;

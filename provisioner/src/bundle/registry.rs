@@ -196,7 +196,3 @@ fn encode(text: &str) -> String {
         out
     })
 }
-
-#[cfg(test)]
-#[path = "registry_tests.rs"]
-mod tests;

@@ -228,6 +228,8 @@ fn build_image(args: &BuildImageArgs, out: &mut dyn Write) -> anyhow::Result<()>
     let temp = tempfile::NamedTempFile::new_in(place.unwrap_or(std::path::Path::new(".")))?;
     let digest = oci::build(&image, std::io::BufWriter::new(temp.as_file()))
         .with_context(|| format!("cannot make the image {}", args.name))?;
+    // A temporary file is its owner's alone; an image holds nothing secret.
+    temp.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
     temp.persist(&args.out).with_context(|| format!("cannot write {}", args.out.display()))?;
     writeln!(out, "{digest}")?;
     Ok(())
