@@ -101,6 +101,26 @@ fn title(artifact: &Artifact) -> String {
     }
 }
 
+/// Where a missing artifact can be had.
+enum Address<'a> {
+    Image(&'a str),
+    File(&'a Upstream),
+}
+
+/// The address that a recipe names, or why it has none for this architecture.
+fn address<'a>(artifact: &'a Artifact, arch: &str) -> Result<Address<'a>, String> {
+    if let Some(reference) = &artifact.image {
+        return Ok(Address::Image(reference));
+    }
+    artifact.files.get(arch).map(Address::File).ok_or_else(|| {
+        let known: Vec<&str> = artifact.files.keys().map(String::as_str).collect();
+        match known.as_slice() {
+            [] => "its recipe names no address to fetch it from".into(),
+            known => format!("its recipe names an address for {} only, not for {arch}", known.join(", ")),
+        }
+    })
+}
+
 /// Fetches every artifact, or says of every one that failed why it did.
 fn fetch_all(
     artifacts: &[&Artifact],
@@ -114,13 +134,19 @@ fn fetch_all(
     let mut entries = Vec::new();
     let mut faults = Vec::new();
     for artifact in artifacts {
+        let mut missing = |why: String| faults.push(Fault { what: title(artifact), why });
+        let address = match address(artifact, arch) {
+            Ok(address) => address,
+            Err(why) => {
+                missing(why);
+                continue;
+            }
+        };
         current.replace(title(artifact));
         progress(0);
-        match fetch(artifact, arch, &fetcher, store) {
+        match fetch(artifact, &address, arch, &fetcher, store) {
             Ok(entry) => entries.push(entry),
-            Err(BundleError::Fetch(error)) => {
-                faults.push(Fault { what: title(artifact), why: error.to_string() });
-            }
+            Err(BundleError::Fetch(error)) => missing(error.to_string()),
             // The disk is full or not ours: every further artifact would fail the same way.
             Err(error) => return Err(error),
         }
@@ -130,6 +156,7 @@ fn fetch_all(
 
 fn fetch(
     artifact: &Artifact,
+    address: &Address<'_>,
     arch: &str,
     fetcher: &Fetcher<'_>,
     store: &Store,
@@ -147,23 +174,22 @@ fn fetch(
         image: None,
         download: None,
     };
-    if let Some(reference) = &artifact.image {
-        let pulled = registry::pull(reference, artifact.digest.as_deref(), arch, fetcher, store)?;
-        let image =
-            Image { reference: reference.clone(), digest: pulled.digest, index_digest: pulled.index_digest };
-        return Ok(Entry { image: Some(image), ..entry(Kind::Image, pulled.archive, reference) });
+    match address {
+        Address::Image(reference) => {
+            let pulled = registry::pull(reference, artifact.digest.as_deref(), arch, fetcher, store)?;
+            let image = Image {
+                reference: (*reference).to_owned(),
+                digest: pulled.digest,
+                index_digest: pulled.index_digest,
+            };
+            Ok(Entry { image: Some(image), ..entry(Kind::Image, pulled.archive, reference) })
+        }
+        Address::File(upstream) => {
+            let download = Download { sha256: upstream.sha256.clone(), member: upstream.member.clone() };
+            let blob = fetch_file(upstream, fetcher, store)?;
+            Ok(Entry { download: Some(download), ..entry(Kind::File, blob, &upstream.url) })
+        }
     }
-    let upstream = artifact.files.get(arch).ok_or_else(|| {
-        let known: Vec<&str> = artifact.files.keys().map(String::as_str).collect();
-        let why = match known.as_slice() {
-            [] => "its recipe names no address to fetch it from".into(),
-            known => format!("its recipe names an address for {} only, not for {arch}", known.join(", ")),
-        };
-        FetchError::Nonsense { url: artifact.name.clone(), why }
-    })?;
-    let download = Download { sha256: upstream.sha256.clone(), member: upstream.member.clone() };
-    let blob = fetch_file(upstream, fetcher, store)?;
-    Ok(Entry { download: Some(download), ..entry(Kind::File, blob, &upstream.url) })
 }
 
 /// A file, or the wanted member of it. The download itself stays in the store: other artifacts may be members of it too.
@@ -212,3 +238,7 @@ fn extract(archive: &Path, member: &str, url: &str, store: &Store) -> Result<Blo
     let some: Vec<String> = names.into_iter().take(10).collect();
     Err(nonsense(format!("has no file {member}; it has {}", some.join(", "))))
 }
+
+#[cfg(test)]
+#[path = "create_tests.rs"]
+mod tests;

@@ -272,3 +272,7 @@ fn host(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', '?']).next().unwrap_or(rest)
 }
+
+#[cfg(test)]
+#[path = "fetch_tests.rs"]
+mod tests;

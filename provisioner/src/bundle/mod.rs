@@ -162,4 +162,6 @@ fn parse_manifest(text: &str, path: &Path) -> Result<Manifest, BundleError> {
 }
 
 #[cfg(test)]
+mod http_double;
+#[cfg(test)]
 mod tests;

@@ -196,3 +196,7 @@ fn encode(text: &str) -> String {
         out
     })
 }
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

@@ -28,8 +28,9 @@ COREDNS=1.14.2
 # Newer ones need a module that the proxy does not serve.
 FLANNEL=0.27.4
 PAUSE=3.10.2
-# Debian 12's. Not busybox-static: a static glibc program loads NSS at run time, which an image does not have, and dies
-# with signal 11 on the first look-up. The ordinary one with libc6 beside it resolves names.
+# Debian 12's. Not busybox-static: a static glibc program loads its name services at run time, which an image does not
+# have. The ordinary one with libc6 beside it resolves names (wget, nc, nslookup and httpd tried). `wget -T` crashes in
+# Debian's build, which has no time-outs compiled in: write `timeout 5 wget` in pods.
 BUSYBOX=1.35
 # Fixed, so that equal packages give equal layers.
 export SOURCE_DATE_EPOCH=1767225600
