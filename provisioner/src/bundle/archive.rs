@@ -141,7 +141,7 @@ pub(super) fn assemble(manifest: &Manifest, store: &Store, place: &Path) -> Resu
         File::create(&file).and_then(|mut out| out.write_all(text.as_bytes()).and_then(|()| out.sync_all()));
     written.map_err(BundleError::io("write", &file))?;
     open_to_all(temp.path())?;
-    replace(temp, folder, place)?;
+    replace(temp, place)?;
     Bundle::open_folder(place)
 }
 
@@ -152,8 +152,10 @@ fn open_to_all(path: &Path) -> Result<(), BundleError> {
     fs::set_permissions(path, mode).map_err(BundleError::io("change the mode of", path))
 }
 
-/// Moves a finished folder to its place; what was a bundle there before goes away, anything else stays.
-fn replace(temp: tempfile::TempDir, folder: &Path, place: &Path) -> Result<(), BundleError> {
+/// Moves a finished folder to its place. A bundle that was there is exchanged in one step, so that whoever opens it
+/// finds the old one or the new one; anything else stays.
+fn replace(temp: tempfile::TempDir, place: &Path) -> Result<(), BundleError> {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
     let moved = fs::rename(temp.path(), place);
     if moved.is_ok() {
         let _moved_away = temp.keep();
@@ -162,13 +164,9 @@ fn replace(temp: tempfile::TempDir, folder: &Path, place: &Path) -> Result<(), B
     if !place.join("manifest.json").is_file() {
         return moved.map_err(BundleError::io("write the bundle to", place));
     }
-    let old = tempfile::Builder::new().prefix(".old-").tempdir_in(folder);
-    let old = old.map_err(BundleError::io("write in", folder))?;
-    let aside = old.path().join("bundle");
-    fs::rename(place, &aside).map_err(BundleError::io("replace", place))?;
-    fs::rename(temp.path(), place).map_err(BundleError::io("write the bundle to", place))?;
-    let _moved_away = temp.keep();
-    Ok(())
+    // The temporary folder is the old bundle afterwards, and goes away with it.
+    renameat2(AT_FDCWD, temp.path(), AT_FDCWD, place, RenameFlags::RENAME_EXCHANGE)
+        .map_err(|error| BundleError::io("replace", place)(error.into()))
 }
 
 #[cfg(test)]

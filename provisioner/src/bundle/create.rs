@@ -130,7 +130,7 @@ fn fetch_all(
 ) -> Result<Vec<Entry>, BundleError> {
     let current = std::cell::RefCell::new(String::new());
     let progress = |bytes: u64| (how.progress)(&current.borrow(), bytes);
-    let fetcher = Fetcher::new(&progress);
+    let fetcher = Fetcher::new(&progress)?;
     let mut entries = Vec::new();
     let mut faults = Vec::new();
     for artifact in artifacts {

@@ -1,18 +1,22 @@
 //! Downloads: the only file that names ureq.
 //!
 //! Invariants: every wait is bounded; a download goes on where it stopped; what does not have the hash that was asked for
-//! is never kept. Proxies are taken from `https_proxy`, `http_proxy` and `no_proxy`, as everywhere.
+//! is never kept. As everywhere, proxies are taken from `https_proxy`, `http_proxy` and `no_proxy`, and `SSL_CERT_FILE`
+//! names certificates to trust instead of the public ones.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::error::BundleError;
 use super::store::{BlobWriter, Store};
+use crate::env;
 use crate::remote::Blob;
 
 /// Attempts in a row without one new byte. Four, with the pauses below, bridge a restart of a load balancer.
@@ -106,8 +110,13 @@ pub struct Fetcher<'a> {
 
 impl<'a> Fetcher<'a> {
     /// A client that tells `progress` the bytes that a download has so far.
-    pub fn new(progress: &'a dyn Fn(u64)) -> Self {
+    pub fn new(progress: &'a dyn Fn(u64)) -> Result<Self, BundleError> {
+        let roots = match env::var("SSL_CERT_FILE") {
+            Some(path) => certificates(Path::new(&path))?,
+            None => RootCerts::WebPki,
+        };
         let config = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
             .http_status_as_error(false)
             .timeout_resolve(Some(CONNECT))
             .timeout_connect(Some(CONNECT))
@@ -117,7 +126,7 @@ impl<'a> Fetcher<'a> {
             .accept_encoding("identity")
             .user_agent(concat!("continuum/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self { agent: config.into(), pause: PAUSE, dead: RefCell::default(), progress }
+        Ok(Self { agent: config.into(), pause: PAUSE, dead: RefCell::default(), progress })
     }
 
     #[cfg(test)]
@@ -247,6 +256,22 @@ impl<'a> Fetcher<'a> {
         }
         Ok(())
     }
+}
+
+/// The certificates of a PEM file.
+fn certificates(path: &Path) -> Result<RootCerts, BundleError> {
+    let pem = std::fs::read(path).map_err(BundleError::io("read SSL_CERT_FILE", path))?;
+    let items: Vec<_> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if items.is_empty() {
+        let none = io::Error::new(io::ErrorKind::InvalidData, "there is no certificate in it");
+        return Err(BundleError::io("use SSL_CERT_FILE", path)(none));
+    }
+    Ok(RootCerts::new_with_certs(&items))
 }
 
 /// Whether the same request may succeed later.

@@ -14,7 +14,7 @@ fn lab() -> Lab {
 }
 
 fn fetcher() -> Fetcher<'static> {
-    Fetcher::new(&|_| {}).impatient()
+    Fetcher::new(&|_| {}).unwrap().impatient()
 }
 
 fn get(server: &Server, content: &[u8], limit: u64) -> Result<Vec<u8>, String> {
@@ -96,4 +96,15 @@ fn a_host_that_does_not_let_us_connect_is_asked_once() {
     };
     ask("a");
     assert_eq!(ask("b"), format!("cannot reach http://{closed}/b: {closed} does not let us connect"));
+}
+
+#[test]
+fn only_certificates_are_trusted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ca.pem");
+    let key = rcgen::generate_simple_self_signed(["lab".to_owned()]).unwrap();
+    std::fs::write(&path, key.signing_key.serialize_pem()).unwrap();
+    assert!(certificates(&path).is_err(), "a key is no certificate");
+    std::fs::write(&path, key.cert.pem()).unwrap();
+    assert!(matches!(certificates(&path).unwrap(), RootCerts::Specific(all) if all.len() == 1));
 }

@@ -101,6 +101,9 @@ impl Session<'_> {
         let realm = parameter(challenge, "realm")
             .filter(|_| challenge.starts_with("Bearer "))
             .ok_or_else(|| nonsense("the registry wants a login that continuum does not know".into()))?;
+        if url.starts_with("https://") && !realm.starts_with("https://") {
+            return Err(nonsense(format!("the registry wants a login at {realm}, which is not encrypted")));
+        }
         let service = parameter(challenge, "service").unwrap_or_default();
         let scope = parameter(challenge, "scope")
             .map_or_else(|| format!("repository:{}:pull", self.reference.repository), str::to_owned);

@@ -84,7 +84,7 @@ fn with_login() -> Server {
 }
 
 fn pull_from(server: &Server, pinned: Option<&str>, arch: &str, store: &Store) -> Result<Pulled, String> {
-    let fetcher = Fetcher::new(&|_| {}).impatient();
+    let fetcher = Fetcher::new(&|_| {}).unwrap().impatient();
     let pulled = pull(&format!("{}/team/app:v1", server.host), pinned, arch, &fetcher, store);
     pulled.map_err(|error| error.to_string().replace(&server.host, "HOST"))
 }
@@ -166,4 +166,17 @@ fn a_manifest_that_makes_no_sense_is_refused() {
         let server = Server::start(move |_, _| Answer::ok(body.clone()));
         assert_eq!(pull_from(&server, None, "amd64", &store), Err(format!("HOST/team/app:v1: {why}")));
     }
+}
+
+#[test]
+fn a_login_that_is_not_encrypted_is_not_used() {
+    let reference = Reference::parse("registry.test/team/app:v1").unwrap();
+    let fetcher = Fetcher::new(&|_| {}).unwrap().impatient();
+    let session = Session { reference: &reference, fetcher: &fetcher, token: None };
+    let challenge = r#"Bearer realm="http://elsewhere/token",service="s""#;
+    let error = session.log_in("https://registry.test/v2/x", challenge).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "https://registry.test/v2/x: the registry wants a login at http://elsewhere/token, which is not encrypted"
+    );
 }

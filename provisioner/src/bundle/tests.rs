@@ -154,3 +154,13 @@ fn a_manifest_that_is_not_ours_says_what_to_do() {
         assert_eq!(open(), format!("{name}: {why}"));
     }
 }
+
+#[test]
+fn the_scripts_of_the_offline_build_pass_shellcheck() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/lab/kubernetes");
+    let scripts = ["build.sh", "rootfs-hook.sh"].map(|name| folder.join(name));
+    match std::process::Command::new("shellcheck").args(&scripts).output() {
+        Ok(done) => assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout)),
+        Err(error) => println!("skipped: shellcheck cannot be run: {error}"),
+    }
+}

@@ -234,3 +234,7 @@ fn build_image(args: &BuildImageArgs, out: &mut dyn Write) -> anyhow::Result<()>
     writeln!(out, "{digest}")?;
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "bundle_tests.rs"]
+mod tests;

@@ -13,20 +13,24 @@
 set -euo pipefail
 
 PACKAGES=(gcc libc6-dev libseccomp-dev pkg-config mmdebstrap)
-KUBERNETES=1.36.3
-ETCD=3.6.14
-# The tag of the etcd image that kubeadm of this version asks for (`kubeadm config images list`); checked below.
-ETCD_TAG=3.6.8-0
-CONTAINERD=2.3.4
-RUNC=1.4.3
-CNI=1.9.1
+
+here=$(cd "$(dirname "$0")" && pwd)
+# version MODULE_FOLDER MODULE: the version that go.mod pins, without the v. There is no second place that says it.
+version() { sed -nE "s|^(require )?[[:space:]]*$2 v([^ ]+).*|\\2|p" "$here/modules/$1/go.mod" | grep . || { echo "no $2 in modules/$1/go.mod" >&2; exit 1; }; }
+KUBERNETES=$(version kubernetes k8s.io/kubernetes)
+ETCD=$(version etcd go.etcd.io/etcd/server/v3)
+CONTAINERD=$(version containerd github.com/containerd/containerd/v2)
+RUNC=$(version runc github.com/opencontainers/runc)
+CNI=$(version cni github.com/containernetworking/plugins)
+COREDNS=$(version coredns github.com/coredns/coredns)
+# Newer than 0.27.4 needs a module that the proxy does not serve.
+FLANNEL=$(version flannel github.com/flannel-io/flannel)
 # The flannel CNI plugin as it was in the plugins' own repository: flannel-io/cni-plugin is served as no module.
-# It stands in for upstream's image of this tag.
-CNI_FLANNEL=0.9.1
+# It stands in for upstream's image of the tag below.
+CNI_FLANNEL=$(version cni-flannel github.com/containernetworking/plugins)
 CNI_FLANNEL_TAG=1.7.1-flannel1
-COREDNS=1.14.2
-# Newer ones need a module that the proxy does not serve.
-FLANNEL=0.27.4
+# Tags that kubeadm of this version asks for; checked against it once it is built.
+ETCD_TAG=3.6.8-0
 PAUSE=3.10.2
 # Debian 12's. Not busybox-static: a static glibc program loads its name services at run time, which an image does not
 # have. The ordinary one with libc6 beside it resolves names (wget, nc, nslookup and httpd tried). `wget -T` crashes in
@@ -35,7 +39,6 @@ BUSYBOX=1.35
 # Fixed, so that equal packages give equal layers.
 export SOURCE_DATE_EPOCH=1767225600
 
-here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 cache=${CONTINUUM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/continuum}
 continuum=${CONTINUUM:-$root/target/debug/continuum}
@@ -76,6 +79,7 @@ part() {
   rm -f "$out/.stamps/$name"
   "part_$name"
   printf '%s\n' "$stamp" >"$out/.stamps/$name"
+  changed=yes
   say "$name: $((SECONDS - started)) s"
 }
 
@@ -167,18 +171,20 @@ file() { printf '{"name":"%s","version":"%s","arch":"%s","path":"bin/%s","source
 picture() { printf '{"name":"%s","version":"%s","arch":"%s","path":"images/%s.tar","image":"%s","source":"%s","licence":"%s"}\n' "$1" "$2" "$arch" "$1" "$3" "$4" "${5:-Apache-2.0}"; }
 artifacts() {
   local name k="k8s.io/kubernetes@v$KUBERNETES" c="github.com/containerd/containerd/v2@v$CONTAINERD" p="github.com/containernetworking/plugins"
-  for name in kubelet kubeadm kubectl; do file $name $KUBERNETES $name "$k"; done
-  for name in containerd containerd-shim-runc-v2 ctr; do file $name $CONTAINERD $name "$c"; done
-  file runc $RUNC runc "github.com/opencontainers/runc@v$RUNC"
-  for name in bridge loopback host-local portmap; do file cni-$name $CNI $name "$p@v$CNI"; done
-  file cni-flannel $CNI_FLANNEL_TAG cni-flannel "$p@v$CNI_FLANNEL (stands in for github.com/flannel-io/cni-plugin)"
-  for name in kube-apiserver kube-controller-manager kube-scheduler kube-proxy; do picture $name $KUBERNETES "registry.k8s.io/$name:v$KUBERNETES" "$k"; done
-  picture etcd $ETCD "registry.k8s.io/etcd:$ETCD_TAG" "go.etcd.io/etcd/server/v3@v$ETCD"
-  picture coredns $COREDNS "registry.k8s.io/coredns/coredns:v$COREDNS" "github.com/coredns/coredns@v$COREDNS"
-  picture pause $PAUSE "registry.k8s.io/pause:$PAUSE" "tests/lab/kubernetes/pause.c"
-  picture flannel $FLANNEL "docker.io/flannel/flannel:v$FLANNEL" "github.com/flannel-io/flannel@v$FLANNEL"
-  picture flannel-cni-plugin $CNI_FLANNEL_TAG "docker.io/flannel/flannel-cni-plugin:v$CNI_FLANNEL_TAG" "$p@v$CNI_FLANNEL (stands in for github.com/flannel-io/cni-plugin)"
-  picture busybox $BUSYBOX "docker.io/library/busybox:$BUSYBOX" "Debian 12: busybox, libc6" GPL-2.0-only
+  local with_debian="Apache-2.0 AND GPL-2.0-only AND GPL-2.0-or-later AND LGPL-2.1-or-later"
+  for name in kubelet kubeadm kubectl; do file $name "$KUBERNETES" $name "$k"; done
+  for name in containerd containerd-shim-runc-v2 ctr; do file $name "$CONTAINERD" $name "$c"; done
+  file runc "$RUNC" runc "github.com/opencontainers/runc@v$RUNC" "Apache-2.0 AND LGPL-2.1-only"
+  for name in bridge loopback host-local portmap; do file cni-$name "$CNI" $name "$p@v$CNI"; done
+  file cni-flannel "$CNI_FLANNEL_TAG" cni-flannel "$p@v$CNI_FLANNEL (stands in for github.com/flannel-io/cni-plugin)"
+  for name in kube-apiserver kube-controller-manager kube-scheduler; do picture $name "$KUBERNETES" "registry.k8s.io/$name:v$KUBERNETES" "$k"; done
+  picture kube-proxy "$KUBERNETES" "registry.k8s.io/kube-proxy:v$KUBERNETES" "$k" "$with_debian"
+  picture etcd "$ETCD" "registry.k8s.io/etcd:$ETCD_TAG" "go.etcd.io/etcd/server/v3@v$ETCD"
+  picture coredns "$COREDNS" "registry.k8s.io/coredns/coredns:v$COREDNS" "github.com/coredns/coredns@v$COREDNS"
+  picture pause "$PAUSE" "registry.k8s.io/pause:$PAUSE" "tests/lab/kubernetes/pause.c"
+  picture flannel "$FLANNEL" "docker.io/flannel/flannel:v$FLANNEL" "github.com/flannel-io/flannel@v$FLANNEL" "$with_debian"
+  picture flannel-cni-plugin "$CNI_FLANNEL_TAG" "docker.io/flannel/flannel-cni-plugin:v$CNI_FLANNEL_TAG" "$p@v$CNI_FLANNEL (stands in for github.com/flannel-io/cni-plugin)" "$with_debian"
+  picture busybox "$BUSYBOX" "docker.io/library/busybox:$BUSYBOX" "Debian 12: busybox, libc6" "GPL-2.0-only AND LGPL-2.1-or-later"
 }
 
 out=${1:?build.sh OUT}
@@ -190,7 +196,8 @@ export GOCACHE=$cache/go-build GOMODCACHE=$cache/go-mod GOTOOLCHAIN=local GOWORK
 # Two builds into one folder would take each other's files away.
 exec 9>"$out/.lock"
 flock 9
-rm -rf "$out"/.build-*
+rm -rf --one-file-system "$out"/.build-*
+changed=no
 
 m=$here/modules s=$out/.stamps packer=$root/provisioner/src/bundle/oci.rs hook=$here/rootfs-hook.sh
 part pause "$here/pause.c"
@@ -210,6 +217,11 @@ part image_etcd "$s/etcd" "$packer"
 part image_coredns "$s/coredns" "$packer"
 part images_flannel "$s/flannel" "$s/cni_flannel" "$s/layer_net" "$s/layer_busybox" "$packer"
 part image_busybox "$s/layer_busybox" "$packer"
+# Its age is that of the newest part: who makes a bundle of it can tell whether there is anything to do.
 artifacts >"$out/artifacts.jsonl.new"
-mv "$out/artifacts.jsonl.new" "$out/artifacts.jsonl"
+if [[ $changed == yes ]] || ! cmp -s "$out/artifacts.jsonl.new" "$out/artifacts.jsonl"; then
+  mv "$out/artifacts.jsonl.new" "$out/artifacts.jsonl"
+else
+  rm "$out/artifacts.jsonl.new"
+fi
 say "$(wc -l <"$out/artifacts.jsonl") artifacts in $out, $SECONDS s"
