@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, everything else to stderr; `-o json` makes the data machine-readable.
 
+pub mod bundle;
 pub mod exit;
 pub mod out;
 
