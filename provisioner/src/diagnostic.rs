@@ -47,6 +47,11 @@ impl Place {
         Self { source: Arc::clone(&self.source), start: self.start, end: other.end.max(self.start) }
     }
 
+    /// Whether this place is a part of the other.
+    pub fn within(&self, other: &Self) -> bool {
+        self.source == other.source && other.start <= self.start && self.end <= other.end
+    }
+
     /// The file's name.
     pub fn file(&self) -> &str {
         &self.source.name

@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod cluster_file;
 pub mod duration;
 pub mod env;
 pub mod diagnostic;
@@ -15,5 +16,7 @@ pub mod recipe;
 pub mod remote;
 pub mod spec;
 pub mod state;
+pub mod templates;
+pub mod tosca;
 pub mod tree;
 pub mod yaml;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use serde_yaml::granit_parser::{self, Event, Parser, ScalarStyle, ScanError, Span};
+use serde_yaml::granit_parser::{self, ErrorKind, Event, Parser, ScalarStyle, ScanError, Span};
 
 use crate::diagnostic::{Place, Problem, Source};
 use crate::tree::{Entry, Key, Kind, Node, Scalar, de};
@@ -46,6 +46,8 @@ fn tree(source: &Arc<Source>) -> Result<Node, Vec<Problem>> {
     }
     let mut options = granit_parser::Options::default();
     options.set_emit_comments(false);
+    options.flow_nesting_limit = MAX_DEPTH;
+    options.block_nesting_limit = MAX_DEPTH;
     let parser = Parser::new_from_str_with_options(text, options);
     let mut builder = Builder::new(source);
     for event in parser {
@@ -86,14 +88,30 @@ fn broken(source: &Arc<Source>, error: &ScanError) -> Problem {
     let at = marker.byte_offset().unwrap_or_else(|| {
         source.text.char_indices().nth(marker.index()).map_or(source.text.len(), |(at, _)| at)
     });
-    let problem = Problem::at(&Place::new(source, at, at + 1), format!("this is no YAML: {}", error.info()));
+    let place = Place::new(source, at, at + 1);
+    if *error.kind() == ErrorKind::RecursionLimitExceeded {
+        return too_deep(&place);
+    }
     let line = source.text[..at.min(source.text.len())].rsplit('\n').next().unwrap_or_default();
-    let hint = if line.contains('\t') {
-        Some("indent with spaces: YAML allows no tabs there".to_owned())
-    } else {
-        None
-    };
-    problem.maybe_help(hint)
+    let help = if line.contains('\t') { Some("indent with spaces: YAML allows no tabs there") } else { advice(error.kind()) };
+    Problem::at(&place, format!("this is no YAML: {}", error.info())).maybe_help(help.map(str::to_owned))
+}
+
+fn too_deep(place: &Place) -> Problem {
+    Problem::at(place, format!("nested more than {MAX_DEPTH} levels deep")).expected("a flatter file")
+}
+
+/// What people mostly did when the parser stops so.
+fn advice(kind: &ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        ErrorKind::InvalidColonPlacement => "is a bracket or a quote left open above?",
+        ErrorKind::UnclosedQuotedScalar => "close the quote on the same line",
+        ErrorKind::UnknownAnchor => "a text that begins with * needs quotes",
+        ErrorKind::SimpleKeyExpected => "write KEY: VALUE, or indent the line under the one above",
+        ErrorKind::MappingValueNotAllowed => "a value with \": \" in it needs quotes",
+        ErrorKind::ExpectedBlockMappingKey => "is the line indented like the ones above?",
+        _ => return None,
+    })
 }
 
 type Step = Result<(), Box<Problem>>;
@@ -173,8 +191,7 @@ impl<'a> Builder<'a> {
 
     fn begin(&mut self, kind: Kind, place: Place, anchor: usize) -> Step {
         if self.open.len() >= MAX_DEPTH {
-            let problem = Problem::at(&place, format!("nested more than {MAX_DEPTH} levels deep"));
-            return Err(Box::new(problem.expected("a flatter file")));
+            return Err(Box::new(too_deep(&place)));
         }
         self.open.push(Open { kind, place, anchor, key: None, seen: Seen::new() });
         Ok(())
