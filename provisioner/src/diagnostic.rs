@@ -47,6 +47,13 @@ impl Place {
         Self { source: Arc::clone(&self.source), start: self.start, end: other.end.max(self.start) }
     }
 
+    /// Only where it begins: for what is missing in it.
+    #[must_use]
+    pub fn beginning(&self) -> Self {
+        let width = self.text().chars().next().map_or(0, char::len_utf8);
+        Self { source: Arc::clone(&self.source), start: self.start, end: self.start + width }
+    }
+
     /// Whether this place is a part of the other.
     pub fn within(&self, other: &Self) -> bool {
         self.source == other.source && other.start <= self.start && self.end <= other.end

@@ -6,9 +6,9 @@
 pub mod cli;
 pub mod clock;
 pub mod cluster_file;
+pub mod diagnostic;
 pub mod duration;
 pub mod env;
-pub mod diagnostic;
 pub mod names;
 pub mod provider;
 pub mod quantity;

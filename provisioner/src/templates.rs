@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
@@ -62,7 +63,8 @@ fn read_file(from: &str, path: &str) -> Result<File, String> {
     let name = plain(&target).display().to_string();
     match fs::read_to_string(&target) {
         Ok(text) => Ok(File { name, text }),
-        Err(error) => Err(format!("{}: {}", target.display(), error.kind())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(format!("there is no file {name}")),
+        Err(error) => Err(format!("cannot read {name}: {}", error.kind())),
     }
 }
 

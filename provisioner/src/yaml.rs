@@ -93,7 +93,11 @@ fn broken(source: &Arc<Source>, error: &ScanError) -> Problem {
         return too_deep(&place);
     }
     let line = source.text[..at.min(source.text.len())].rsplit('\n').next().unwrap_or_default();
-    let help = if line.contains('\t') { Some("indent with spaces: YAML allows no tabs there") } else { advice(error.kind()) };
+    let help = if line.contains('\t') {
+        Some("indent with spaces: YAML allows no tabs there")
+    } else {
+        advice(error.kind())
+    };
     Problem::at(&place, format!("this is no YAML: {}", error.info())).maybe_help(help.map(str::to_owned))
 }
 

@@ -97,7 +97,8 @@ fn front_ends(topology: &Topology, problems: &mut Problems) {
     let mut all = topology.nodes.iter().filter(|vertex| vertex.is_a(FRONT_END));
     match (all.next(), all.next()) {
         (None, _) => {
-            let problem = Problem::of(format!("the template makes no front-end: it has no node of type {FRONT_END}"));
+            let problem =
+                Problem::of(format!("the template makes no front-end: it has no node of type {FRONT_END}"));
             problems.push(problem.help("add one to its node_templates"));
         }
         (Some(first), Some(second)) => problems.push(
@@ -197,7 +198,8 @@ impl Reader<'_> {
         };
         if let Some(zones) = node.entry("zones").filter(|_| self.any_size && !texts("zones").is_empty()) {
             self.problems.push(
-                Problem::at(&zones.key.place, "the sandbox has no zones").help("remove them: it is one computer"),
+                Problem::at(&zones.key.place, "the sandbox has no zones")
+                    .help("remove them: it is one computer"),
             );
         }
         Pool {
@@ -229,7 +231,7 @@ impl Reader<'_> {
                 read::parsed::<Memory>(memory, "memory", self.problems)?,
             )),
             _ => {
-                let problem = Problem::at(&node.place, format!("{what} is missing"));
+                let problem = Problem::at(&node.place.beginning(), format!("{what} is missing"));
                 self.problems.push(problem.expected("a size: {cpu: 2, memory: 4Gi}"));
                 None
             }
@@ -239,7 +241,8 @@ impl Reader<'_> {
     fn small_front_end(&mut self, node: &Node, shape: Option<&Shape>) {
         let (cpu, memory) = FRONT_END_LEAST;
         if let Some(shape) = shape.filter(|shape| shape.cpu < cpu || shape.memory < memory) {
-            let message = format!("a front-end of {} is small: kubeadm asks for {cpu} cpu and {memory}", shape.name);
+            let message =
+                format!("a front-end of {} is small: kubeadm asks for {cpu} cpu and {memory}", shape.name);
             self.warnings.push(Problem::at(&node.place, message));
         }
     }

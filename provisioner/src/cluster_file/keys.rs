@@ -35,12 +35,16 @@ pub const KEYS: [KeyDef; 10] = [
     key(
         "ttl",
         "how long the cluster lives",
-        State::Later("clusters that end by themselves will come; remove it, and run `continuum cluster down` yourself"),
+        State::Later(
+            "clusters that end by themselves will come; remove it, and run `continuum cluster down` yourself",
+        ),
     ),
     key(
         "expires",
         "when the cluster ends",
-        State::Later("clusters that end by themselves will come; remove it, and run `continuum cluster down` yourself"),
+        State::Later(
+            "clusters that end by themselves will come; remove it, and run `continuum cluster down` yourself",
+        ),
     ),
     key(
         "schedule",
@@ -60,7 +64,9 @@ pub const KEYS: [KeyDef; 10] = [
     key(
         "operators",
         "public keys of further people",
-        State::Later("further operators will come; remove it, and work from the computer that made the cluster"),
+        State::Later(
+            "further operators will come; remove it, and work from the computer that made the cluster",
+        ),
     ),
 ];
 

@@ -74,12 +74,11 @@ pub enum Missing {
 pub fn load(text: &str, file: &str, shelf: Shelf<'_>) -> Result<(Spec, Vec<Warning>), Vec<Problem>> {
     let root = yaml::parse(text, file)?;
     let mut problems = Vec::new();
-    top_level(&root, file, &mut problems);
+    top_level(&root, &mut problems);
 
     let name = root.get("name").and_then(|node| read::parsed::<ClusterName>(node, "name", &mut problems));
     let provider = root.get("provider").and_then(|node| provider::read(node, &mut problems));
-    let template_file =
-        root.get("template").and_then(|node| template(node, file, shelf, &mut problems));
+    let template_file = root.get("template").and_then(|node| template(node, file, shelf, &mut problems));
     let template = template_file.and_then(|file| match tosca::read(&file, shelf.library()) {
         Ok(template) => Some(template),
         Err(found) => {
@@ -106,10 +105,11 @@ pub fn load(text: &str, file: &str, shelf: Shelf<'_>) -> Result<(Spec, Vec<Warni
 }
 
 /// Unknown keys, keys that are not built yet, and keys that are missing.
-fn top_level(root: &Node, file: &str, problems: &mut Problems) {
+fn top_level(root: &Node, problems: &mut Problems) {
     let known: Vec<&str> =
         KEYS.iter().filter(|key| !matches!(key.state, State::Later(_))).map(|key| key.name).collect();
-    for entry in read::map(root, file, problems) {
+    let entries = read::map(root, "a cluster file", problems);
+    for entry in entries {
         match KEYS.iter().find(|key| key.name == entry.key.name) {
             Some(key) => {
                 if let State::Later(word) = key.state {
@@ -127,8 +127,11 @@ fn top_level(root: &Node, file: &str, problems: &mut Problems) {
         return;
     }
     for key in KEYS.iter().filter(|key| key.state == State::Required && root.get(key.name).is_none()) {
-        let problem = Problem::at(&root.place, format!("{:?} is missing", key.name));
-        problems.push(problem.expected(format!("{}: …", key.name)).help(format!("{}: {}", key.name, key.description)));
+        if read::misspelled(entries, key.name, &known) {
+            continue;
+        }
+        let problem = Problem::at(&root.place.beginning(), format!("{:?} is missing", key.name));
+        problems.push(problem.expected(format!("{}: …", key.name)).help(key.description));
     }
 }
 

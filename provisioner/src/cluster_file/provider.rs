@@ -30,7 +30,7 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Provider> {
         return None;
     }
     let Some(kind) = node.get("type") else {
-        let problem = Problem::at(&node.place, "provider has no type");
+        let problem = Problem::at(&node.place.beginning(), "provider has no type");
         problems.push(problem.expected(format!("type: {}", one_of(PROVIDERS))));
         return None;
     };
@@ -62,7 +62,12 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Provider> {
 
 /// Reads a type whose fields all have defaults. serde stops at the first thing that does not fit, so the entry
 /// that it names is taken out and the rest is read again, until all of them are known.
-fn every<T: DeserializeOwned>(mut node: Node, what: &str, more: &[&str], problems: &mut Problems) -> Option<T> {
+fn every<T: DeserializeOwned>(
+    mut node: Node,
+    what: &str,
+    more: &[&str],
+    problems: &mut Problems,
+) -> Option<T> {
     loop {
         let mut problem = match de::from_node(&node) {
             Ok(value) => return Some(value),
@@ -70,12 +75,17 @@ fn every<T: DeserializeOwned>(mut node: Node, what: &str, more: &[&str], problem
         };
         if problem.message.starts_with("unknown key") {
             problem.message.push_str(&format!(" in {what}"));
-            problem.expected = one_of(more.iter().copied().chain(problem.expected.split([' ', ',']).filter(|w| {
-                !w.is_empty() && *w != "or"
-            })));
+            problem.expected = one_of(
+                more.iter()
+                    .copied()
+                    .chain(problem.expected.split([' ', ',']).filter(|w| !w.is_empty() && *w != "or")),
+            );
         }
         let blamed = node.map().unwrap_or_default().iter().position(|entry| {
-            problem.place.as_ref().is_some_and(|place| *place == entry.key.place || place.within(&entry.value.place))
+            problem
+                .place
+                .as_ref()
+                .is_some_and(|place| *place == entry.key.place || place.within(&entry.value.place))
         });
         problems.push(problem);
         match (&mut node.kind, blamed) {

@@ -25,7 +25,7 @@ pub const SCALARS: [ScalarType; 8] = [
     },
     ScalarType {
         name: "continuum.datatypes.Count",
-        expected: "a whole number of machines",
+        expected: "a whole number of machines, 0 to 2000",
         schema: || json!({ "type": "integer", "minimum": 0, "maximum": MAX_COUNT }),
         check: count,
     },
@@ -79,8 +79,8 @@ fn quantity(amount: Result<i128, String>) -> Verdict {
         Ok(amount) => Verdict::Fits(Some(amount)),
         Err(reason) => {
             let why = reason.split(':').next().unwrap_or_default().to_owned();
-            let help = reason.split_once(" (").map(|(_, hint)| hint.trim_end_matches(')').to_owned());
-            Verdict::Wrong(why, help)
+            let hint = reason.find("did you mean").map(|at| reason[at..].trim_end_matches(')').to_owned());
+            Verdict::Wrong(why, hint)
         }
     }
 }
@@ -111,12 +111,16 @@ fn count(node: &Node) -> Verdict {
     }
     let Some((low, high)) = text(node).and_then(|text| text.split_once("..")) else { return Verdict::Misfit };
     match (low.trim().parse::<u32>(), high.trim().parse::<u32>()) {
-        (Ok(low), Ok(high)) if low > high => {
-            Verdict::Wrong("has its minimum above its maximum".into(), Some(format!("did you mean {high}..{low}?")))
-        }
+        (Ok(low), Ok(high)) if low > high => Verdict::Wrong(
+            "has its minimum above its maximum".into(),
+            Some(format!("did you mean {high}..{low}?")),
+        ),
         (Ok(low), Ok(high)) => Verdict::Wrong(
             "is a range, which is not built yet".into(),
-            Some(format!("ranges will come with the autoscaler; write a plain number, for example {}", high.max(low))),
+            Some(format!(
+                "ranges will come with the autoscaler; write a plain number, for example {}",
+                high.max(low)
+            )),
         ),
         _ => Verdict::Misfit,
     }
@@ -130,7 +134,9 @@ fn port(node: &Node) -> Verdict {
 }
 
 fn cidr(node: &Node) -> Verdict {
-    let Some((address, length)) = text(node).and_then(|text| text.split_once('/')) else { return Verdict::Misfit };
+    let Some((address, length)) = text(node).and_then(|text| text.split_once('/')) else {
+        return Verdict::Misfit;
+    };
     let Ok(address) = address.parse::<IpAddr>() else { return Verdict::Misfit };
     let bits: u32 = if address.is_ipv4() { 32 } else { 128 };
     let Some(length) = length.parse::<u32>().ok().filter(|length| *length <= bits) else {
@@ -172,7 +178,9 @@ fn label(node: &Node) -> Verdict {
 
 fn taint(node: &Node) -> Verdict {
     const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-    let Some((rest, effect)) = text(node).and_then(|text| text.rsplit_once(':')) else { return Verdict::Misfit };
+    let Some((rest, effect)) = text(node).and_then(|text| text.rsplit_once(':')) else {
+        return Verdict::Misfit;
+    };
     let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
     let name = key.rsplit('/').next().unwrap_or_default();
     if !is_label(name) || !(value.is_empty() || is_label(value)) {

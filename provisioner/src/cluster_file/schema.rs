@@ -46,7 +46,8 @@ pub fn of(template_name: &str, template: &Template<'_>) -> Value {
 fn provider() -> Value {
     let mut properties = Map::new();
     properties.insert("type".into(), json!({ "enum": PROVIDERS }));
-    let internet = json!({ "type": "boolean", "default": true, "description": "whether machines reach the outside" });
+    let internet =
+        json!({ "type": "boolean", "default": true, "description": "whether machines reach the outside" });
     properties.insert("internet".into(), internet);
     if let Ok(Value::Object(defaults)) = serde_json::to_value(sandbox::Config::default()) {
         for (name, default) in defaults {

@@ -82,7 +82,8 @@ pub fn parse(node: Option<&Node>, what: &str, problems: &mut Problems) -> Vec<Co
             [entry] => all.extend(one(entry, what, problems)),
             [] => {}
             [_, second, ..] => {
-                let problem = Problem::at(&second.key.place, format!("{what}: two constraints in one element"));
+                let problem =
+                    Problem::at(&second.key.place, format!("{what}: two constraints in one element"));
                 problems.push(problem.expected("one constraint for each element of the list"));
             }
         }

@@ -41,7 +41,8 @@ pub fn read<'a>(
             let entry = entries.iter().find(|entry| sign(&entry.key))?;
             if entries.len() > 1 {
                 let message = format!("{:?} stands beside other keys", entry.key.name);
-                problems.push(Problem::at(&entry.key.place, message).expected("a function alone in its mapping"));
+                problems
+                    .push(Problem::at(&entry.key.place, message).expected("a function alone in its mapping"));
                 return Some(Err(()));
             }
             entry
@@ -51,7 +52,11 @@ pub fn read<'a>(
     };
     let name = entry.key.name.trim_start_matches('$');
     if NOT_BUILT.contains(&name) {
-        problems.push(read::not_built(&entry.key, "a value", "this function will come; write the value itself"));
+        problems.push(read::not_built(
+            &entry.key,
+            "a value",
+            "this function will come; write the value itself",
+        ));
         return Some(Err(()));
     }
     if !NAMES.contains(&name) {

@@ -83,7 +83,11 @@ pub fn read<'a>(file: &File, library: Library<'a>) -> Result<Template<'a>, Vec<P
     for input in &document.inputs {
         types.check_schema(&input.schema, library.scalars, &mut problems);
     }
-    if problems.is_empty() { Ok(Template { document, types, scalars: library.scalars }) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(Template { document, types, scalars: library.scalars })
+    } else {
+        Err(problems)
+    }
 }
 
 fn one(file: &File, problems: &mut Problems) -> Option<Document> {

@@ -2,8 +2,8 @@
 
 use super::constraint;
 use super::model::{
-    CapabilityDef, Definition, Document, NodeTemplate, OutputDef, PolicyTemplate, RequirementDef, RequirementUse,
-    Schema, TypeDef, TypeKind, Version,
+    CapabilityDef, Definition, Document, NodeTemplate, OutputDef, PolicyTemplate, RequirementDef,
+    RequirementUse, Schema, TypeDef, TypeKind, Version,
 };
 use crate::diagnostic::{Problem, did_you_mean};
 use crate::tree::read::{self, Problems};
@@ -150,8 +150,7 @@ fn topology(node: &Node, document: &mut Document, problems: &mut Problems) {
     let section = |name: &str, problems: &mut Problems| {
         node.get(name).map(|node| read::map(node, name, problems).to_vec()).unwrap_or_default()
     };
-    document.inputs =
-        section("inputs", problems).iter().map(|e| definition(e, "input", problems)).collect();
+    document.inputs = section("inputs", problems).iter().map(|e| definition(e, "input", problems)).collect();
     for entry in section("node_templates", problems) {
         document.nodes.extend(node_template(&entry, problems));
     }
@@ -302,12 +301,21 @@ fn requirement_def(entry: &Entry, problems: &mut Problems) -> Option<Requirement
     let (name, node) = (entry.key.clone(), &entry.value);
     if node.text().is_some() {
         let capability = read::name(node, &what, problems)?;
-        return Some(RequirementDef { name, capability, node: None, relationship: None, least: 1, most: Some(1) });
+        return Some(RequirementDef {
+            name,
+            capability,
+            node: None,
+            relationship: None,
+            least: 1,
+            most: Some(1),
+        });
     }
     let known = ["capability", "node", "relationship", "occurrences", "count_range", "description"];
     only(read::map(node, &what, problems), &what, &known, problems);
     let Some(capability) = node.get("capability") else {
-        problems.push(Problem::at(&entry.key.place, format!("{what} names no capability")).expected("capability: …"));
+        problems.push(
+            Problem::at(&entry.key.place, format!("{what} names no capability")).expected("capability: …"),
+        );
         return None;
     };
     let occurrences = node.get("occurrences").or_else(|| node.get("count_range"));
@@ -326,7 +334,9 @@ fn requirement_def(entry: &Entry, problems: &mut Problems) -> Option<Requirement
 fn range(node: &Node, what: &str, problems: &mut Problems) -> (u64, Option<u64>) {
     let number = |node: &Node| node.scalar()?.as_int().and_then(|n| u64::try_from(n).ok());
     match node.list() {
-        Some([low, high]) if number(low).is_some() && (number(high).is_some() || high.text() == Some("UNBOUNDED")) => {
+        Some([low, high])
+            if number(low).is_some() && (number(high).is_some() || high.text() == Some("UNBOUNDED")) =>
+        {
             (number(low).unwrap_or(0), number(high))
         }
         _ => {
@@ -354,12 +364,14 @@ fn node_template(entry: &Entry, problems: &mut Problems) -> Option<NodeTemplate>
     let known = ["type", "description", "metadata", "properties", "capabilities", "requirements"];
     only(read::map(node, &what, problems), &what, &known, problems);
     let mut capabilities = Vec::new();
-    for entry in node.get("capabilities").map(|n| read::map(n, "capabilities", problems)).unwrap_or_default() {
+    for entry in node.get("capabilities").map(|n| read::map(n, "capabilities", problems)).unwrap_or_default()
+    {
         let what = format!("capability {:?}", entry.key.name);
         only(read::map(&entry.value, &what, problems), &what, &["properties"], problems);
         capabilities.push((entry.key.clone(), properties(&entry.value, problems)));
     }
-    let items = node.get("requirements").map(|n| named_items(n, "requirements", problems)).unwrap_or_default();
+    let items =
+        node.get("requirements").map(|n| named_items(n, "requirements", problems)).unwrap_or_default();
     Some(NodeTemplate {
         name: entry.key.clone(),
         type_name: type_of(entry, &what, problems)?,
@@ -379,7 +391,8 @@ fn requirement_use(entry: &Entry, problems: &mut Problems) -> Option<Requirement
     }
     only(read::map(node, &what, problems), &what, &["node", "capability", "relationship"], problems);
     let Some(target) = node.get("node") else {
-        problems.push(Problem::at(&name.place, format!("{what} names no node")).expected("node: NODE-TEMPLATE"));
+        problems
+            .push(Problem::at(&name.place, format!("{what} names no node")).expected("node: NODE-TEMPLATE"));
         return None;
     };
     Some(RequirementUse {

@@ -105,10 +105,12 @@ impl<'a> Resolver<'a> {
                 let assigned = assigned.map(|(_, entries)| entries.as_slice()).unwrap_or_default();
                 Some((flat.def.properties.as_slice(), assigned))
             }),
-            Owner::Policy(name) => document.policies.iter().find(|p| p.name.name == *name).and_then(|policy| {
-                let flat = types.get(TypeKind::Policy, &policy.type_name.name)?;
-                Some((flat.def.properties.as_slice(), policy.properties.as_slice()))
-            }),
+            Owner::Policy(name) => {
+                document.policies.iter().find(|p| p.name.name == *name).and_then(|policy| {
+                    let flat = types.get(TypeKind::Policy, &policy.type_name.name)?;
+                    Some((flat.def.properties.as_slice(), policy.properties.as_slice()))
+                })
+            }
         };
         found.unwrap_or_default()
     }
@@ -169,7 +171,8 @@ impl<'a> Resolver<'a> {
             None => match &node.kind {
                 Kind::Scalar(_) => Some(node.clone()),
                 Kind::List(items) => {
-                    let items = items.iter().filter_map(|item| self.evaluate(item, owner, problems)).collect();
+                    let items =
+                        items.iter().filter_map(|item| self.evaluate(item, owner, problems)).collect();
                     Some(Node { kind: Kind::List(items), place: node.place.clone() })
                 }
                 Kind::Map(entries) => {
@@ -280,7 +283,8 @@ impl<'a> Resolver<'a> {
         }
         let (definitions, _) = self.declared(&owner);
         let known: Vec<&str> = definitions.iter().map(|d| d.name.name.as_str()).collect();
-        let problem = Problem::at(&second.place, format!("{}: node {node:?} has no property {name:?}", key.name));
+        let problem =
+            Problem::at(&second.place, format!("{}: node {node:?} has no property {name:?}", key.name));
         problems.push(problem.expected(one_of(known.iter().copied())).maybe_help(did_you_mean(name, known)));
         None
     }
@@ -380,8 +384,10 @@ pub fn inputs(
     problems: &mut Problems,
 ) -> BTreeMap<String, Node> {
     let entries = read::map(given, what, problems);
+    if given.map().is_none() {
+        return BTreeMap::new();
+    }
     let checked = checker.fields(given, entries, definitions, what, problems);
     let entries = checked.map().unwrap_or_default();
     entries.iter().map(|entry| (entry.key.name.clone(), entry.value.clone())).collect()
 }
-

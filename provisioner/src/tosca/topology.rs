@@ -142,7 +142,8 @@ pub fn build(
     for template in &document.nodes {
         nodes.extend(vertex(template, document, types, &mut resolver, problems));
     }
-    let policies = document.policies.iter().filter_map(|p| policy(p, document, types, &mut resolver, problems));
+    let policies =
+        document.policies.iter().filter_map(|p| policy(p, document, types, &mut resolver, problems));
     let policies = policies.collect();
     let outputs = document.outputs.iter().map(|output| Output {
         name: output.name.name.clone(),
@@ -271,7 +272,12 @@ fn edge(
         Some(key) => types.find(TypeKind::Relationship, key, problems)?.lineage.clone(),
         None => Vec::new(),
     };
-    Some(Edge { requirement: used.name.name.clone(), relationship: lineage, target, key: used.target.clone() })
+    Some(Edge {
+        requirement: used.name.name.clone(),
+        relationship: lineage,
+        target,
+        key: used.target.clone(),
+    })
 }
 
 fn find_node(key: &Key, document: &Document, types: &Types, problems: &mut Problems) -> Option<usize> {
@@ -339,4 +345,3 @@ fn cycle(topology: &Topology) -> Option<Problem> {
             .help("remove one requirement of the circle"),
     )
 }
-

@@ -54,10 +54,11 @@ impl Checker<'_> {
     }
 
     fn list(&self, node: &Node, schema: &Schema, what: &str, problems: &mut Problems) -> Node {
-        let items = read::list(node, what, problems).iter().enumerate().map(|(i, item)| match &schema.entry {
-            Some(entry) => self.value(item, entry, &format!("{what}[{i}]"), problems),
-            None => item.clone(),
-        });
+        let items =
+            read::list(node, what, problems).iter().enumerate().map(|(i, item)| match &schema.entry {
+                Some(entry) => self.value(item, entry, &format!("{what}[{i}]"), problems),
+                None => item.clone(),
+            });
         let items = items.collect();
         Node { kind: Kind::List(items), place: node.place.clone() }
     }
@@ -138,10 +139,11 @@ impl Checker<'_> {
                     Some(Entry { key: definition.name.clone(), value })
                 }
                 (None, None) => {
-                    if definition.required {
+                    if definition.required && !read::misspelled(entries, name, &known) {
                         let empty = entries.iter().find(|e| e.key.name == *name);
-                        let place = empty.map_or(&node.place, |entry| &entry.key.place);
-                        problems.push(missing(place, &what, definition));
+                        let place =
+                            empty.map_or_else(|| node.place.beginning(), |entry| entry.key.place.clone());
+                        problems.push(missing(&place, &what, definition));
                     }
                     None
                 }
@@ -158,5 +160,5 @@ fn missing(place: &crate::diagnostic::Place, what: &str, definition: &Definition
     if definition.description.is_empty() {
         return problem;
     }
-    problem.help(format!("{}: {}", definition.name.name, definition.description))
+    problem.help(definition.description.as_str())
 }

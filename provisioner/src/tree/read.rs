@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::{Entry, Key, Node};
-use crate::diagnostic::{Problem, did_you_mean, one_of};
+use crate::diagnostic::{Problem, did_you_mean, nearest, one_of};
 
 /// The problems found so far.
 pub type Problems = Vec<Problem>;
@@ -74,6 +74,12 @@ pub fn only(entries: &[Entry], what: &str, known: &[&str], problems: &mut Proble
             problems.push(unknown_key(&entry.key, what, known));
         }
     }
+}
+
+/// Whether one of the unknown keys was probably meant to be `name`: then it is not missing as well.
+pub fn misspelled(entries: &[Entry], name: &str, known: &[&str]) -> bool {
+    let unknown = entries.iter().map(|entry| entry.key.name.as_str()).filter(|key| !known.contains(key));
+    unknown.into_iter().any(|key| nearest(key, known.iter().copied()) == Some(name))
 }
 
 /// A key that is not known.
