@@ -174,8 +174,11 @@ pub fn did_you_mean<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -
 /// The name of `known` that is nearest to `found`, if one is near enough to be a slip of the hand.
 pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let found = found.to_lowercase();
-    // One slip in short words, a third of the letters in long ones: more than that suggests nonsense.
-    let limit = (found.chars().count() / 3).max(1);
+    // None in tiny words, one slip in short ones, a third of the letters in long ones: more suggests nonsense.
+    let limit = match found.chars().count() {
+        0..=2 => 0,
+        letters => (letters / 3).max(1),
+    };
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&found, &name.to_lowercase()), name))
@@ -265,26 +268,37 @@ fn show(problem: &Problem, paint: Paint) -> String {
     out
 }
 
-/// The longest piece of a line that is shown: fits a terminal of 100 columns beside the line number.
-const SHOWN: usize = 88;
+/// The longest piece of a line that is shown: fits a terminal of 110 columns beside the line number.
+const SHOWN: usize = 100;
+/// How much of a longer line is shown before the place.
+const LEAD: usize = 30;
 
 /// The line of the place with a caret under it, and up to `before` lines before it.
 fn snippet(out: &mut String, place: &Place, label: &str, before: usize, paint: Paint) {
     let line = place.line();
     let column = place.column() - 1;
-    // A place far to the right shows the part of the line around it.
-    let skip = if column + 20 > SHOWN { column - 20 } else { 0 };
-    let lines = place.source.text.split('\n').enumerate().map(|(i, text)| (i + 1, text));
+    let lines = place.source.text.split('\n').enumerate().map(|(i, text)| (i + 1, text.trim_end()));
+    let mut skip = 0;
     for (number, text) in lines.skip(line.saturating_sub(before + 1)).take_while(|(n, _)| *n <= line) {
-        if number < line && text.trim().is_empty() {
+        let length = text.chars().count();
+        let shown = if length <= SHOWN {
+            text.chars().map(visible).collect::<String>()
+        } else {
+            // A place far to the right shows the part of its line around it.
+            let from = if number == line && column + LEAD > SHOWN { column - LEAD } else { 0 };
+            let part: String = text.chars().skip(from).take(SHOWN).map(visible).collect();
+            skip = if number == line { from } else { skip };
+            let (left, right) = (if from > 0 { "…" } else { "" }, if from + SHOWN < length { "…" } else { "" });
+            format!("{left}{part}{right}")
+        };
+        if number < line && text.is_empty() {
             continue;
         }
-        let shown: String = text.trim_end().chars().skip(skip).take(SHOWN).map(visible).collect();
         let _ = writeln!(out, "{}", format!("{} {shown}", paint.faint(&format!("{number:>5} |"))).trim_end());
     }
-    let carets = "^".repeat(place.width().min(SHOWN - (column - skip).min(SHOWN - 1)));
-    let gap = " ".repeat(column - skip);
-    let caret = format!("{gap}{} {}", paint.bad(&carets), paint.bad(&clean(label)));
+    let column = if skip > 0 { column - skip + 1 } else { column };
+    let carets = "^".repeat(place.width().min((SHOWN + 1).saturating_sub(column).max(1)));
+    let caret = format!("{}{} {}", " ".repeat(column), paint.bad(&carets), paint.bad(&clean(label)));
     let _ = writeln!(out, "{} {}", paint.faint("      |"), caret.trim_end());
 }
 
@@ -357,7 +371,7 @@ mod tests {
     fn a_long_line_is_shown_around_the_place() {
         let file = source(&format!("{}x: 1{}", " ".repeat(300), "y".repeat(300)));
         let text = Problem::at(&Place::new(&file, 300, 301), "here").to_string();
-        assert!(text.lines().all(|line| line.chars().count() < 100), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() < 112), "{text}");
         assert!(text.contains("x: 1") && text.contains('^'), "{text}");
     }
 

@@ -111,7 +111,7 @@ fn one(entry: &Entry, what: &str, problems: &mut Problems) -> Option<Constraint>
         "min_length" => Constraint::Length(length()?, u64::MAX),
         "max_length" => Constraint::Length(0, length()?),
         "in_range" => {
-            let [low, high] = read::list(value, &key.name, problems) else {
+            let Some([low, high]) = value.list() else {
                 problems.push(read::wrong(value, &key.name, "[LOWEST, HIGHEST]"));
                 return None;
             };

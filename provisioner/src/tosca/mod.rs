@@ -112,11 +112,14 @@ fn imported(
     let mut open: Vec<(String, Key)> =
         document.imports.iter().map(|key| (from.to_owned(), key.clone())).collect();
     while let Some((from, key)) = open.pop() {
-        let outside = key.name.contains("://") || key.name.starts_with('/');
-        if outside || seen.len() >= MAX_FILES {
+        if key.name.contains("://") || key.name.starts_with('/') {
             let problem = Problem::at(&key.place, format!("{:?} cannot be imported", key.name));
-            problems.push(problem.expected(format!("at most {MAX_FILES} files, relative to this one")));
+            problems.push(problem.expected("a path relative to this file"));
             continue;
+        }
+        if seen.len() >= MAX_FILES {
+            problems.push(Problem::at(&key.place, format!("more than {MAX_FILES} files are imported")));
+            return defs;
         }
         match (library.import)(&from, &key.name) {
             Ok(file) => {

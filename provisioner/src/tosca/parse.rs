@@ -5,7 +5,7 @@ use super::model::{
     CapabilityDef, Definition, Document, NodeTemplate, OutputDef, PolicyTemplate, RequirementDef,
     RequirementUse, Schema, TypeDef, TypeKind, Version,
 };
-use crate::diagnostic::{Problem, did_you_mean};
+use crate::diagnostic::Problem;
 use crate::tree::read::{self, Problems};
 use crate::tree::{Entry, Key, Kind, Node};
 
@@ -113,8 +113,7 @@ fn version(root: &Node, problems: &mut Problems) -> Option<Version> {
         text if KNOWN.contains(&text) => Some(Version::Simple),
         text => {
             let problem = Problem::at(&node.place, format!("TOSCA version {text:?} is not known"))
-                .expected("tosca_simple_yaml_1_0 to tosca_simple_yaml_1_3, or tosca_2_0")
-                .maybe_help(did_you_mean(text, KNOWN));
+                .expected("tosca_simple_yaml_1_0 to tosca_simple_yaml_1_3, or tosca_2_0");
             problems.push(problem);
             None
         }

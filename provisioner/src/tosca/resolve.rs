@@ -71,7 +71,8 @@ impl<'a> Resolver<'a> {
         for definition in definitions {
             let name = &definition.name.name;
             let value = self.property(owner, name, problems);
-            if value.is_none() && definition.required && !self.failed(owner, name, assigned) {
+            let excused = self.failed(owner, name, assigned) || read::misspelled(assigned, name, &known);
+            if value.is_none() && definition.required && !excused {
                 let place = self.place(owner).unwrap_or(&definition.name.place).clone();
                 let message = format!("{what}: property {name:?} is missing");
                 problems.push(Problem::at(&place, message).expected(format!("properties: {{{name}: …}}")));

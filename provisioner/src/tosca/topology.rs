@@ -220,10 +220,10 @@ fn edges(
         let count = uses.len() as u64;
         if count < def.least {
             let message = format!("node {:?} needs {:?}", template.name.name, def.name.name);
-            let node = def.node.as_ref().map_or("a node", |node| node.name.as_str());
+            let node = def.node.as_ref().map_or("any type", |node| node.name.as_str());
             problems.push(
                 Problem::at(&template.name.place, message)
-                    .expected(format!("requirements: [{}: NODE], NODE being a {node}", def.name.name)),
+                    .expected(format!("requirements: [{}: NODE], NODE of {node}", def.name.name)),
             );
         }
         if let (Some(most), Some(last)) = (def.most, uses.last())
@@ -248,7 +248,7 @@ fn edge(
     let template = &document.nodes[target];
     let flat = types.get(TypeKind::Node, &template.type_name.name)?;
     if let Some(wanted) = def.node.as_ref().filter(|wanted| !flat.is_a(&wanted.name)) {
-        let message = format!("{:?} is a {}", used.target.name, template.type_name.name);
+        let message = format!("{:?} is of type {}", used.target.name, template.type_name.name);
         problems.push(
             Problem::at(&used.target.place, message).expected(format!("a node of type {}", wanted.name)),
         );
@@ -312,7 +312,7 @@ fn policy(
         let Some(node_type) = types.get(TypeKind::Node, &node.type_name.name) else { continue };
         let allowed = &flat.def.targets;
         if !allowed.is_empty() && !allowed.iter().any(|wanted| node_type.is_a(&wanted.name)) {
-            let message = format!("{what}: {:?} is a {}", key.name, node.type_name.name);
+            let message = format!("{what}: {:?} is of type {}", key.name, node.type_name.name);
             problems.push(
                 Problem::at(&key.place, message).expected(one_of(allowed.iter().map(|k| k.name.as_str()))),
             );

@@ -112,11 +112,13 @@ fn broken_yaml_points_to_the_fault() {
         1 | a: [1, 2
         2 | b: 3
           |  ^
+      help: is a bracket or a quote left open above?
     ");
     insta::assert_snapshot!(refused("a: \"open\nb: 3\n"), @r#"
     x.yaml:1:4: this is no YAML: unclosed quote
         1 | a: "open
           |    ^
+      help: close the quote on the same line
     "#);
     insta::assert_snapshot!(refused("a:\n\tb: 3\n"), @r"
     x.yaml:2:2: this is no YAML: tabs disallowed within this context (block indentation)
@@ -125,11 +127,12 @@ fn broken_yaml_points_to_the_fault() {
           |  ^
       help: indent with spaces: YAML allows no tabs there
     ");
-    insta::assert_snapshot!(refused("a: b: c\n"), @r"
+    insta::assert_snapshot!(refused("a: b: c\n"), @r#"
     x.yaml:1:5: this is no YAML: mapping values are not allowed in this context
         1 | a: b: c
           |     ^
-    ");
+      help: a value with ": " in it needs quotes
+    "#);
     insta::assert_snapshot!(refused("a: 1\n---\nb: 2\n"), @r"
     x.yaml:2:1: a second document begins here
         1 | a: 1
@@ -145,6 +148,7 @@ fn broken_yaml_points_to_the_fault() {
     x.yaml:1:4: this is no YAML: while parsing node, found unknown anchor
         1 | a: *nobody
           |    ^
+      help: a text that begins with * needs quotes
     ");
 }
 
