@@ -3,6 +3,8 @@
 //! State, observation and time go in; the next state and a list of actions come out; the shell saves the
 //! state, then starts the actions. Modules in reading order.
 
+pub mod clock;
+pub mod env;
 pub mod names;
 pub mod provider;
 pub mod quantity;
