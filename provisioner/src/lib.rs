@@ -8,4 +8,6 @@ pub mod provider;
 pub mod quantity;
 pub mod recipe;
 pub mod remote;
+pub mod render;
 pub mod spec;
+pub mod yaml;
