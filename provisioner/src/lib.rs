@@ -15,6 +15,7 @@ pub mod tree;
 pub mod yaml;
 pub mod tosca;
 pub mod cluster_file;
+pub mod render;
 pub mod recipe;
 pub mod bundle;
 pub mod ledger;
