@@ -29,6 +29,7 @@ pub mod keys;
 pub mod reconcile;
 pub mod world;
 pub mod state;
+pub mod cluster;
 pub mod report;
 pub mod cli;
 pub mod templates;

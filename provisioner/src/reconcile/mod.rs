@@ -28,8 +28,8 @@ use crate::ledger::Ledger;
 use crate::names::{CloudId, MachineId, MachineName};
 use crate::plan::{Limits, Nodes, Plan, Stop};
 use crate::provider::{Machine, Provider, ProviderError, UserData};
-use crate::recipe::Scripts;
-use crate::remote::{Job, Remote};
+use crate::recipe::{Host, Scripts};
+use crate::remote::{Job, Remote, Target};
 use crate::spec::{Role, Spec};
 use crate::store::{Store, StoreError};
 
@@ -161,6 +161,16 @@ impl Reconciler {
     /// The machines as listed last; empty before the first list.
     pub fn machines(&self) -> &[Machine] {
         self.list.as_ref().map_or(&[], |list| list.machines.as_deref().unwrap_or(&[]))
+    }
+
+    /// How to reach the machine of a row, and what scripts may know of it. `None` before it was listed.
+    pub fn reach(&self, name: &MachineName) -> Option<(Target, Host)> {
+        self.place(name).map(|place| (place.target, place.host))
+    }
+
+    /// The first front-end that is Ready and runs.
+    pub fn front_end(&self) -> Option<(Target, Host)> {
+        self.ready_front_end().map(|place| (place.target, place.host))
     }
 
     /// What one pass would do, without doing it: lists, plans, saves nothing and starts nothing. Nodes are
