@@ -20,4 +20,5 @@ pub mod remote;
 pub mod spec;
 pub mod state;
 pub mod store;
+pub mod teardown;
 pub mod world;
