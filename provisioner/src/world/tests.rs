@@ -231,11 +231,11 @@ fn is_for_a_person(ended: Option<&Ended>) -> bool {
 async fn after_a_bad_day_everything_converges() {
     let spec = fixtures::spec(3);
     let (mut converged, mut faults) = (0, 0);
-    for seed in 0..60 {
+    for seed in 0..30 {
         let world = World::new(seed, Faults { no_tokens: seed % 2 == 0, ..Faults::bad_day() });
-        for run in 0..3 {
+        for run in 0..4 {
             // Most runs of a bad day are killed somewhere.
-            world.kill_at(Some((seed * 37 + run * 61) % 400));
+            world.kill_at(Some((seed * 37 + run * 61) % 250));
             let _ = up(&world, &spec).await;
             world.kill_at(None);
             world.drive(world.clock().sleep(Duration::from_secs(50)), HOUR).await;
@@ -251,5 +251,5 @@ async fn after_a_bad_day_everything_converges() {
         converged += 1;
     }
     // The day must have been bad, and most clusters must have lived through it.
-    assert!(faults > 1000 && converged >= 40, "{faults} faults, {converged} converged");
+    assert!(faults > 300 && converged >= 20, "{faults} faults, {converged} converged");
 }
