@@ -27,6 +27,7 @@ pub mod provider;
 pub mod remote;
 pub mod keys;
 pub mod reconcile;
+pub mod teardown;
 pub mod world;
 pub mod state;
 pub mod cluster;

@@ -16,7 +16,7 @@ use crate::remote::Job;
 use crate::teardown::{self, Down, DownError};
 
 /// No recipes: a cluster that is taken down at once needs none, and its files may be gone.
-struct NoScripts;
+pub(super) struct NoScripts;
 
 impl Scripts for NoScripts {
     fn job(&self, _: &Host, step: &StepId, _: BTreeMap<StepId, SecretSlice<u8>>) -> Result<Job, RenderError> {

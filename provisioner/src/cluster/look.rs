@@ -12,11 +12,12 @@ use crate::ledger::Ledger;
 use crate::names::{ClusterId, ClusterName, MachineName, PoolName};
 use crate::plan::{Limits, NodeState, Nodes};
 use crate::provider::{Machine, MachineState, Provider};
-use crate::recipe::{Host, Resolved, Scripts};
+use crate::recipe::{Host, Scripts};
 use crate::reconcile::Reconciler;
 use crate::remote::Target;
 use crate::spec::Spec;
 use crate::state::{Record, StateDir};
+use crate::teardown;
 
 /// One machine of a cluster, from all sides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -78,13 +79,15 @@ pub async fn look(name: &ClusterName) -> Result<Seen, SiteError> {
         Ok(input) => (Some(input.spec), Arc::new(input.scripts)),
         Err(error) => {
             tracing::debug!(%error, "the cluster file cannot be used to look at nodes");
-            (None, Arc::new(Resolved::default()))
+            (None, Arc::new(super::down::NoScripts))
         }
     };
     let (parts, ledger) = site::looking(&dir, &record, scripts).await?;
     let provider = Arc::clone(&parts.provider);
     let mut engine = Reconciler::new(parts, ledger, Limits::default());
-    engine.observe(name).await;
+    if let Some(spec) = spec.clone().or_else(|| teardown::nothing_wanted(engine.ledger())) {
+        engine.observe(&spec).await;
+    }
     Ok(Seen { dir, record, provider, engine, spec })
 }
 

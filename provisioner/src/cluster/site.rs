@@ -1,6 +1,5 @@
 //! One cluster as this computer knows it: its folder, its lock, its ledger, its keys, its cloud.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -36,7 +35,7 @@ pub enum SiteError {
     Cloud(#[from] ProviderError),
     /// The system gave no random bytes.
     #[error("no random bytes from the system")]
-    Chance(#[source] io::Error),
+    Chance(#[source] getrandom::Error),
     /// A name that cannot be.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -77,7 +76,7 @@ fn draw(length: usize) -> Result<String, SiteError> {
     let mut text = String::new();
     let mut bytes = [0_u8; 64];
     while text.len() < length {
-        getrandom::fill(&mut bytes).map_err(|error| SiteError::Chance(error.into()))?;
+        getrandom::fill(&mut bytes).map_err(SiteError::Chance)?;
         let fair = bytes.iter().filter(|byte| **byte < 252);
         text.extend(fair.map(|byte| char::from(LETTERS[usize::from(*byte % 36)])).take(length - text.len()));
     }

@@ -14,7 +14,7 @@ use crate::ledger::Ledger;
 use crate::names::{MachineName, PoolName};
 use crate::plan::{Limits, Plan, Stop};
 use crate::provider::{Demand, Problem, ProviderError};
-use crate::recipe::{Hook, Host, RenderError, Scripts};
+use crate::recipe::{Hook, Host, RenderError};
 use crate::reconcile::{Ended, Parts, Reconciler};
 use crate::remote::{Job, RemoteError, Target};
 use crate::spec::Spec;
