@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use provisioner::names::{ClusterId, MachineName, PoolName};
+use provisioner::names::{ClusterId, MachineId, MachineName, PoolName};
 use provisioner::provider::sandbox::{Config, SandboxProvider, connect_with, tree};
 use provisioner::provider::sandbox::{paths::Paths, start};
 use provisioner::provider::{Machine, MachineRequest, MachineState, Owner, Provider, Scope, Tags, UserData};
@@ -131,6 +131,47 @@ impl Lab {
         }
     }
 
+    /// Waits until a machine runs.
+    pub(crate) async fn running(&self, id: &MachineId) -> Machine {
+        self.wait(|all| all.iter().find(|m| &m.id == id && m.state == MachineState::Running).cloned()).await
+    }
+
+    /// Waits until a machine has failed; returns why.
+    pub(crate) async fn first_failure(&self) -> String {
+        let since = Instant::now();
+        loop {
+            for machine in self.cloud.list(&Scope::All).await.unwrap() {
+                if let MachineState::Failed(reason) = machine.state {
+                    return reason;
+                }
+            }
+            assert!(since.elapsed() < PATIENCE, "no machine has failed");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until something is so.
+    pub(crate) async fn until(&self, is_so: impl Fn() -> bool) {
+        let since = Instant::now();
+        while !is_so() {
+            assert!(since.elapsed() < PATIENCE, "it is not so after {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the instance has left this computer.
+    pub(crate) async fn until_nothing_is_left(&self) {
+        let since = Instant::now();
+        loop {
+            let left = leftovers(&self.instance, &self.paths);
+            if left.is_empty() {
+                return;
+            }
+            assert!(since.elapsed() < PATIENCE, "left behind: {left:#?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// What the machine's sshd says first.
     pub(crate) async fn banner(&self, machine: &Machine) -> String {
         let mut stream = self.cloud.dial(machine, 22).await.unwrap();
@@ -173,15 +214,7 @@ impl Lab {
             assert_eq!(self.cloud.sweep(&id).await.unwrap(), []);
         }
         self.closed = true;
-        let since = Instant::now();
-        loop {
-            let left = leftovers(&self.instance, &self.paths);
-            if left.is_empty() {
-                return;
-            }
-            assert!(since.elapsed() < PATIENCE, "left behind: {left:#?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        self.until_nothing_is_left().await;
     }
 }
 
