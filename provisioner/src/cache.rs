@@ -13,7 +13,7 @@ pub struct NoCache;
 /// The cache folder of this user: `$CONTINUUM_CACHE`, else `$XDG_CACHE_HOME/continuum`, else `~/.cache/continuum`.
 /// It is not made here.
 pub fn folder() -> Result<PathBuf, NoCache> {
-    choose(env::var("CONTINUUM_CACHE"), env::var("XDG_CACHE_HOME"), env::var("HOME"))
+    choose(env::os("CONTINUUM_CACHE"), env::os("XDG_CACHE_HOME"), env::os("HOME"))
 }
 
 /// Relative paths are passed over: they would name another folder after each `cd`.

@@ -111,7 +111,7 @@ pub struct Fetcher<'a> {
 impl<'a> Fetcher<'a> {
     /// A client that tells `progress` the bytes that a download has so far.
     pub fn new(progress: &'a dyn Fn(u64)) -> Result<Self, BundleError> {
-        let roots = match env::var("SSL_CERT_FILE") {
+        let roots = match env::os("SSL_CERT_FILE") {
             Some(path) => certificates(Path::new(&path))?,
             None => RootCerts::WebPki,
         };
