@@ -70,15 +70,13 @@ pub fn unpack(path: &Path, store: &Store) -> Result<Bundle, BundleError> {
     if let Ok(bundle) = Bundle::open_folder(&place) {
         return Ok(bundle);
     }
-    let wanted: BTreeMap<String, u64> =
+    let mut wanted: BTreeMap<String, u64> =
         manifest.entries.iter().map(|entry| (blob_path(&entry.sha256), entry.size)).collect();
-    let mut have = Vec::new();
     for entry in entries {
-        have.push(unpack_entry(entry.map_err(cut)?, &wanted, path, store)?);
+        unpack_entry(entry.map_err(cut)?, &mut wanted, path, store)?;
     }
-    let absent = wanted.keys().filter(|blob| !have.contains(blob));
     let faults: Vec<Fault> =
-        absent.map(|blob| Fault { what: blob.clone(), why: "is missing".into() }).collect();
+        wanted.into_keys().map(|what| Fault { what, why: "is missing".into() }).collect();
     if !faults.is_empty() {
         return Err(BundleError::Damaged { path: path.to_owned(), faults });
     }
@@ -89,20 +87,20 @@ fn place(store: &Store, manifest: &str) -> PathBuf {
     store.bundles().join(hash_bytes(manifest.as_bytes()))
 }
 
-/// Takes one blob of an archive; its path within the archive.
+/// Takes one blob of an archive and strikes it off the list: there twice, it would be one that nobody asked for.
 fn unpack_entry(
     mut entry: tar::Entry<'_, Reader<'_>>,
-    wanted: &BTreeMap<String, u64>,
+    wanted: &mut BTreeMap<String, u64>,
     archive: &Path,
     store: &Store,
-) -> Result<String, BundleError> {
+) -> Result<(), BundleError> {
     let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
     let refuse =
         |why: &str| BundleError::Unsafe { path: archive.to_owned(), entry: name.clone(), why: why.into() };
     if entry.header().entry_type() != tar::EntryType::Regular {
         return Err(refuse("is not a regular file"));
     }
-    let size = *wanted.get(&name).ok_or_else(|| refuse("is not in the manifest"))?;
+    let size = wanted.remove(&name).ok_or_else(|| refuse("is not in the manifest, or there twice"))?;
     if entry.size() != size {
         return Err(refuse(&format!("has {} bytes, the manifest says {size}", entry.size())));
     }
@@ -117,8 +115,7 @@ fn unpack_entry(
     if blob_path(&sha256) != name {
         return Err(refuse(&format!("has content with sha256 {sha256}")));
     }
-    writer.finish()?;
-    Ok(name)
+    writer.finish().map(drop)
 }
 
 /// Makes the bundle's folder out of content that the store has, by rename: there is never half a bundle.

@@ -68,9 +68,9 @@ fn whatever_the_manifest_does_not_name_is_refused_and_nothing_is_written() {
     let tool: &Entry = bundle.list().iter().find(|entry| entry.name == "tool").unwrap();
     let blob = blob_path(&tool.sha256);
     let cases: [(&str, tar::EntryType, &[u8], String); 6] = [
-        ("../../etc/cron.d/x", Regular, b"x", "is not in the manifest".into()),
-        ("/etc/passwd", Regular, b"x", "is not in the manifest".into()),
-        ("manifest.json", Regular, b"x", "is not in the manifest".into()),
+        ("../../etc/cron.d/x", Regular, b"x", "is not in the manifest, or there twice".into()),
+        ("/etc/passwd", Regular, b"x", "is not in the manifest, or there twice".into()),
+        ("manifest.json", Regular, b"x", "is not in the manifest, or there twice".into()),
         (&blob, Symlink, b"", "is not a regular file".into()),
         (&blob, Regular, b"too long", "has 8 bytes, the manifest says 4".into()),
         (&blob, Regular, b"loot", format!("has content with sha256 {}", hash_bytes(b"loot"))),

@@ -94,7 +94,7 @@ fn wanted(recipes: &[RecipeFile]) -> Result<Vec<&Artifact>, BundleError> {
     }
 }
 
-fn title(artifact: &Artifact) -> String {
+pub(super) fn title(artifact: &Artifact) -> String {
     match &artifact.image {
         Some(image) => format!("{} ({image})", artifact.name),
         None => format!("{} {}", artifact.name, artifact.version),

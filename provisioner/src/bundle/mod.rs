@@ -20,6 +20,7 @@ pub mod reference;
 pub mod registry;
 pub mod store;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -90,6 +91,25 @@ impl Bundle {
     /// Why [`Bundle::find`] has nothing, to be shown after the artifact's name.
     pub fn why_missing(&self, artifact: &Artifact, arch: &str) -> String {
         self.manifest.why_missing(artifact, arch)
+    }
+
+    /// What serves each of the artifacts, by name, and why the others are not served; for the plan, which names all at once.
+    pub fn resolve<'a>(
+        &self,
+        artifacts: impl IntoIterator<Item = &'a Artifact>,
+        arch: &str,
+    ) -> (BTreeMap<String, Found>, Vec<Fault>) {
+        let (mut found, mut missing) = (BTreeMap::new(), Vec::new());
+        for artifact in artifacts {
+            match self.find(artifact, arch) {
+                Some(one) => drop(found.insert(artifact.name.clone(), one)),
+                None => {
+                    missing
+                        .push(Fault { what: create::title(artifact), why: self.why_missing(artifact, arch) });
+                }
+            }
+        }
+        (found, missing)
     }
 
     /// Computes every hash anew; all that is wrong, empty if nothing is.

@@ -74,6 +74,28 @@ fn what_a_build_made_is_found_by_name_and_marked_as_built() {
 }
 
 #[test]
+fn all_that_recipes_want_and_a_bundle_lacks_is_named_at_once() {
+    let bundle = Lab::new().bundle("bundle");
+    let wanted = [
+        wants("tool", "1", None),
+        wants("tool", "2", None),
+        wants("gone", "1", None),
+        wants("pause", "1", Some("registry.test/pause:2")),
+    ];
+    let (found, missing) = bundle.resolve(&wanted, "amd64");
+    assert_eq!(found.into_keys().collect::<Vec<_>>(), ["tool"]);
+    let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        missing,
+        [
+            "tool 2: the recipe wants version 2, the bundle has 1",
+            "gone 1: the bundle does not have it",
+            "pause (registry.test/pause:2): the bundle does not have it",
+        ]
+    );
+}
+
+#[test]
 fn a_bundle_shares_its_content_with_the_store() {
     use std::os::unix::fs::MetadataExt;
     let lab = Lab::new();
