@@ -4,10 +4,31 @@
 //! state, then starts the actions. Modules in reading order.
 
 pub mod names;
-pub mod provider;
 pub mod quantity;
-pub mod recipe;
-pub mod remote;
-pub mod render;
+pub mod duration;
+pub mod clock;
+pub mod env;
+pub mod cache;
 pub mod spec;
+pub mod diagnostic;
+pub mod tree;
 pub mod yaml;
+pub mod tosca;
+pub mod cluster_file;
+pub mod render;
+pub mod recipe;
+pub mod bundle;
+pub mod ledger;
+pub mod ages;
+pub mod plan;
+pub mod events;
+pub mod store;
+pub mod provider;
+pub mod remote;
+pub mod keys;
+pub mod reconcile;
+pub mod world;
+pub mod state;
+pub mod report;
+pub mod cli;
+pub mod templates;

@@ -153,7 +153,7 @@ pub struct Demand {
 }
 
 /// Something that would make `up` fail, found before anything is made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// What was looked at: `quota: memory`, `image debian-13`.
     pub what: String,
@@ -173,7 +173,7 @@ pub struct Scaffold {
 }
 
 /// Something of ours that a sweep could not remove.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leftover {
     /// What it is: `network lab1-7k2m9qxa`.
     pub what: String,

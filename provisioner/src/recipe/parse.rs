@@ -32,7 +32,7 @@ impl Recipe {
             return Err(vec![Problem::new(folder, "has no recipe.yaml")]);
         };
         let file: RecipeFile = yaml::from_str(text, &place).map_err(|error| {
-            let line = usize::try_from(error.line).ok().filter(|line| *line > 0);
+            let line = error.place.as_ref().map(crate::diagnostic::Place::line);
             vec![Problem { file: place.clone(), line, message: error.message }]
         })?;
         let recipe = Self { file, texts, folder: folder.to_owned() };

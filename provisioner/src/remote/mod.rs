@@ -3,6 +3,15 @@
 //! `ssh.rs` is the only file that names ssh2. Invariants: no trust on first use; a time-out on everything;
 //! a step survives a dropped connection and is found again by its unit name; its exit status is never lost.
 
+mod client;
+mod log;
+mod ssh;
+mod talk;
+mod wire;
+
+pub use client::SshRemote;
+pub use log::path as log_path;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -101,6 +110,20 @@ pub enum RemoteError {
     /// The script took longer than its limit and was ended.
     #[error("timed out after {0:?}")]
     TimedOut(Duration),
+    /// A question's script failed ([`Remote::ask`] only: a job's failure is an `Ok` with its status).
+    #[error("script failed with status {status}: {words}")]
+    ScriptFailed {
+        /// Its exit status.
+        status: i32,
+        /// The last of what it wrote to stderr.
+        words: String,
+    },
+    /// The machine cannot run jobs: its disk is full, it has no systemd. Stop, with these words.
+    #[error("cannot run jobs: {0}")]
+    Unfit(String),
+    /// Something on this computer: a file that cannot be read or written, a job that is malformed.
+    #[error("on this computer: {0}")]
+    Here(String),
 }
 
 /// Scripts on machines. Implementations: SSH, and the in-memory world.

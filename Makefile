@@ -1,0 +1,56 @@
+# Everything goes through two commands: `make up` and `make test`. The rest is for those who work on it.
+# All that is kept between runs is under one folder, by content: CONTINUUM_CACHE.
+
+export CONTINUUM_CACHE ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/continuum
+# Third-party crates are built once for all checkouts of the same lock file and toolchain.
+export CARGO_TARGET_DIR ?= $(CONTINUUM_CACHE)/target/$(shell cat Cargo.lock Cargo.toml rust-toolchain.toml | sha256sum | cut -c1-16)
+export CARGO_TERM_COLOR ?= auto
+
+CONTINUUM := $(CARGO_TARGET_DIR)/debug/continuum
+EXAMPLE := examples/sandbox/cluster.yaml
+BUNDLE := $(CONTINUUM_CACHE)/bundles/kubernetes
+
+.PHONY: help up down build bundle prerequisites test test-all lint bench docs deny clean
+
+help:
+	@echo 'make up         a real Kubernetes cluster on this computer, and a Job on it'
+	@echo 'make down       removes all of it'
+	@echo 'make test       the tests, as CI runs them'
+	@echo 'make test-all   also what takes long: full matrices, a pristine Debian'
+	@echo 'make bench      measures, side by side (docs/benchmarks.md)'
+	@echo 'make docs       the book (needs mdbook)'
+
+prerequisites:
+	@tests/lab/prerequisites
+
+build: prerequisites
+	@cargo build --quiet --workspace --locked
+
+bundle: build
+	@tests/lab/kubernetes/bundle $(CONTINUUM) $(BUNDLE)
+
+up: bundle
+	@$(CONTINUUM) cluster up $(EXAMPLE) --bundle $(BUNDLE) --yes
+	@examples/sandbox/smoke $(CONTINUUM) lab1
+
+down:
+	@if [ -x $(CONTINUUM) ]; then $(CONTINUUM) cluster down lab1 --yes; else echo 'nothing was built, nothing is up'; fi
+
+lint: prerequisites
+	cargo fmt --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+test: lint bundle
+	@tests/lab/run test
+
+test-all: lint bundle
+	@tests/lab/run all
+
+bench: bundle
+	@tests/lab/run bench
+
+docs:
+	mdbook build docs
+
+deny:
+	cargo deny check

@@ -1,0 +1,93 @@
+//! The command line: `continuum <noun> <verb>`. One file per noun with clap's types and calls, no logic.
+//!
+//! Data goes to stdout, everything else to stderr; `-o json` makes the data machine-readable.
+
+pub mod bundle;
+pub mod exit;
+pub mod out;
+pub mod sandbox;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use exit::{Exit, Failure};
+
+/// Elastic Kubernetes clusters from one file: on this computer, on OpenStack, on EC2.
+#[derive(Debug, Parser)]
+#[command(name = "continuum", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(
+    after_help = "First steps:\n  continuum cluster up cluster.yaml      make a cluster, or go on where it stopped\n  continuum cluster status NAME          what it is made of and how it does\n  continuum cluster down NAME            remove all of it\n\nExit codes: 0 done, 1 failed, 2 usage, 3 input refused, 4 incomplete, 5 locked, 6 environment, 130 interrupted"
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    noun: Noun,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// How results are printed.
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// More about what happens inside, on stderr; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The form of results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs: one JSON document, or one JSON object a line where things go on for long.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Noun {
+    /// Print a completion script: `continuum completions bash > /etc/bash_completion.d/continuum`
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Parses the arguments, runs the command, prints what failed, and says how it went.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging(&cli.global);
+    match run(cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            failure.print();
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<Exit, Failure> {
+    match cli.noun {
+        Noun::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "continuum", &mut out::stdout());
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// Tracing goes to stderr: warnings by default, more with `-v`, anything with `CONTINUUM_LOG`.
+fn logging(global: &Global) {
+    use tracing_subscriber::EnvFilter;
+    let level =
+        ["warn", "provisioner=info,warn", "provisioner=debug,info"][usize::from(global.verbose.min(2))];
+    let filter = crate::env::var("CONTINUUM_LOG").map_or_else(|| EnvFilter::new(level), EnvFilter::new);
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && crate::env::var("NO_COLOR").is_none())
+        .with_target(false)
+        .init();
+}

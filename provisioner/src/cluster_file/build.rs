@@ -1,0 +1,272 @@
+//! From the typed graph to pools: which machines there are, what stands on them, with which values.
+//!
+//! A pool's recipes are the software nodes that are hosted on it, each after all that it needs, then the further
+//! recipes that the cluster file names.
+
+use std::collections::BTreeMap;
+
+use super::Warning;
+use super::provider::Provider;
+use super::scalars::is_label;
+use crate::diagnostic::Problem;
+use crate::names::{ClusterName, ImageName, PoolName, RecipeName, Zone};
+use crate::quantity::{Cpu, Memory};
+use crate::spec::{Network, Pool, Role, Shape, Spec};
+use crate::tosca::topology::{Topology, Vertex};
+use crate::tree::read::{self, Problems};
+use crate::tree::{Key, Node};
+
+const FRONT_END: &str = "continuum.nodes.FrontEnd";
+const WORKER_POOL: &str = "continuum.nodes.WorkerPool";
+const WORKER_POOLS: &str = "continuum.nodes.WorkerPools";
+const RECIPE: &str = "continuum.nodes.Recipe";
+const HOSTED_ON: &str = "tosca.relationships.HostedOn";
+const SCALING: &str = "continuum.policies.Scaling";
+
+/// kubeadm refuses to make a control plane on less.
+const FRONT_END_LEAST: (Cpu, Memory) = (Cpu::cores(2), Memory::mib(1700));
+
+type RecipeInputs = BTreeMap<RecipeName, BTreeMap<String, serde_json::Value>>;
+
+/// What a topology says of a [`Spec`].
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    pools: BTreeMap<PoolName, Pool>,
+    expose: Vec<u16>,
+    inputs: RecipeInputs,
+}
+
+impl Parts {
+    pub(super) fn into_spec(self, cluster: ClusterName, provider: Provider) -> Spec {
+        Spec {
+            cluster,
+            network: Network { internet: provider.internet, expose: self.expose },
+            provider: provider.config,
+            pools: self.pools,
+            expires: None,
+            inputs: self.inputs,
+        }
+    }
+}
+
+/// Where the values of a pool are read, and what is noted on the way.
+struct Reader<'a> {
+    any_size: bool,
+    problems: &'a mut Problems,
+    warnings: &'a mut Vec<Warning>,
+}
+
+/// Reads the graph. `any_size`: the cloud takes sizes by numbers, and has neither flavors nor zones.
+pub(super) fn parts(
+    topology: &Topology,
+    any_size: bool,
+    problems: &mut Problems,
+    warnings: &mut Vec<Warning>,
+) -> Parts {
+    let mut parts = Parts::default();
+    let mut reader = Reader { any_size, problems, warnings };
+    let mut places: BTreeMap<PoolName, Key> = BTreeMap::new();
+    for (at, vertex) in topology.nodes.iter().enumerate() {
+        for (key, mut pool, own) in reader.pools(vertex) {
+            let Some(name) = reader.pool_name(&key) else { continue };
+            if let Some(first) = places.insert(name.clone(), key.clone()) {
+                let problem = Problem::at(&key.place, format!("there are two pools {:?}", key.name));
+                reader.problems.push(problem.note(&first.place, "the other one").help("rename one of them"));
+            }
+            pool.recipes = hosted(topology, at, own, reader.problems);
+            parts.pools.insert(name, pool);
+        }
+        if vertex.is_a(FRONT_END) {
+            let ports = vertex.properties.get("expose").and_then(Node::list).unwrap_or_default();
+            parts.expose.extend(ports.iter().filter_map(|port| port.text()?.parse::<u16>().ok()));
+        }
+    }
+    parts.inputs = recipe_inputs(topology, reader.problems);
+    front_ends(topology, reader.problems);
+    for policy in &topology.policies {
+        if !policy.lineage.iter().any(|one| one == SCALING) {
+            let message = format!("policy {:?} is not enforced", policy.name.name);
+            reader.warnings.push(Problem::at(&policy.name.place, message));
+        }
+    }
+    parts
+}
+
+/// A cluster has one front-end for now.
+fn front_ends(topology: &Topology, problems: &mut Problems) {
+    let mut all = topology.nodes.iter().filter(|vertex| vertex.is_a(FRONT_END));
+    match (all.next(), all.next()) {
+        (None, _) => {
+            let problem =
+                Problem::of(format!("the template makes no front-end: it has no node of type {FRONT_END}"));
+            problems.push(problem.help("add one to its node_templates"));
+        }
+        (Some(first), Some(second)) => problems.push(
+            Problem::at(&second.name.place, "a second front-end is not built yet")
+                .note(&first.name.place, "the first one")
+                .help("several front-ends will come; remove one for now"),
+        ),
+        _ => {}
+    }
+}
+
+/// Software that is hosted on node `at`, in order, then the pool's own further recipes.
+fn hosted(topology: &Topology, at: usize, own: Vec<RecipeName>, problems: &mut Problems) -> Vec<RecipeName> {
+    let mut recipes = Vec::new();
+    for software in topology.in_order().into_iter().map(|i| &topology.nodes[i]) {
+        let here = software.edges.iter().any(|edge| edge.target == at && edge.is_a(HOSTED_ON));
+        if here && software.is_a(RECIPE) {
+            recipes.extend(recipe_of(software, problems));
+        }
+    }
+    recipes.extend(own);
+    let mut seen = std::collections::BTreeSet::new();
+    recipes.retain(|recipe| seen.insert(recipe.clone()));
+    recipes
+}
+
+fn recipe_of(software: &Vertex, problems: &mut Problems) -> Option<RecipeName> {
+    read::parsed(software.properties.get("recipe")?, "recipe", problems)
+}
+
+/// The values that the template gives to recipes. Two nodes of one recipe may not contradict each other.
+fn recipe_inputs(topology: &Topology, problems: &mut Problems) -> RecipeInputs {
+    let mut all = RecipeInputs::new();
+    for software in topology.nodes.iter().filter(|vertex| vertex.is_a(RECIPE)) {
+        let Some(recipe) = recipe_of(software, problems) else { continue };
+        let values = all.entry(recipe.clone()).or_default();
+        for entry in software.properties.get("inputs").and_then(Node::map).unwrap_or_default() {
+            let value = entry.value.to_json();
+            match values.insert(entry.key.name.clone(), value.clone()) {
+                Some(other) if other != value => {
+                    let message = format!("input {:?} of recipe {recipe} has two values", entry.key.name);
+                    problems.push(Problem::at(&entry.key.place, message).help("give it once"));
+                }
+                _ => {}
+            }
+        }
+    }
+    all.retain(|_, values| !values.is_empty());
+    all
+}
+
+impl Reader<'_> {
+    /// The pools that a node stands for, with the further recipes of each.
+    fn pools(&mut self, vertex: &Vertex) -> Vec<(Key, Pool, Vec<RecipeName>)> {
+        let named = |name: &str| vertex.properties.get(name);
+        if vertex.is_a(FRONT_END) {
+            let Some(node) = named("machine") else { return Vec::new() };
+            // A front-end has its size beside its other values, a pool in `shape`.
+            let shape = self.shape(node, node, &format!("{}: cpu and memory", vertex.name.name));
+            self.small_front_end(node, shape.as_ref());
+            let pool = self.pool(node, Role::FrontEnd, 1, shape);
+            return vec![(vertex.name.clone(), pool, self.recipes(node))];
+        }
+        let entries: Vec<(Key, &Node)> = if vertex.is_a(WORKER_POOL) {
+            named("pool").map(|node| (vertex.name.clone(), node)).into_iter().collect()
+        } else if vertex.is_a(WORKER_POOLS) {
+            let map = named("pools").and_then(Node::map).unwrap_or_default();
+            map.iter().map(|entry| (entry.key.clone(), &entry.value)).collect()
+        } else {
+            Vec::new()
+        };
+        let mut pools = Vec::new();
+        for (key, node) in entries {
+            let size = node.get("shape");
+            let shape = self.shape(size.unwrap_or(node), node, &format!("{}: shape", key.name));
+            let count = node.get("count").and_then(Node::text).and_then(|text| text.parse().ok());
+            let pool = self.pool(node, Role::Worker, count.unwrap_or_default(), shape);
+            pools.push((key, pool, self.recipes(node)));
+        }
+        pools
+    }
+
+    fn pool_name(&mut self, key: &Key) -> Option<PoolName> {
+        match PoolName::new(&key.name) {
+            Ok(name) => Some(name),
+            Err(error) => {
+                self.problems.push(Problem::at(&key.place, format!("pool {:?} {error}", key.name)));
+                None
+            }
+        }
+    }
+
+    fn pool(&mut self, node: &Node, role: Role, count: u32, shape: Option<Shape>) -> Pool {
+        let texts = |name: &str| -> Vec<String> {
+            let items = node.get(name).and_then(Node::list).unwrap_or_default();
+            items.iter().filter_map(Node::text).map(str::to_owned).collect()
+        };
+        if let Some(zones) = node.entry("zones").filter(|_| self.any_size && !texts("zones").is_empty()) {
+            self.problems.push(
+                Problem::at(&zones.key.place, "the sandbox has no zones")
+                    .help("remove them: it is one computer"),
+            );
+        }
+        Pool {
+            role,
+            size: count..=count,
+            shapes: shape.into_iter().collect(),
+            image: ImageName(node.get("image").and_then(Node::text).unwrap_or_default().to_owned()),
+            zones: texts("zones").into_iter().map(Zone).collect(),
+            labels: self.labels(node),
+            taints: texts("taints"),
+            recipes: Vec::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// The size of the machines: by numbers (in `size`) or by a flavor's name.
+    fn shape(&mut self, size: &Node, node: &Node, what: &str) -> Option<Shape> {
+        if let Some(flavor) = node.entry("flavor") {
+            // A provider that could not be read was reported; whether it has flavors is not known then.
+            if self.any_size {
+                let problem = Problem::at(&flavor.key.place, "the sandbox has no flavors");
+                self.problems.push(problem.help("give a size: {cpu: 2, memory: 4Gi}"));
+            }
+            return None;
+        }
+        match (size.get("cpu"), size.get("memory")) {
+            (Some(cpu), Some(memory)) => Some(Shape::of(
+                read::parsed::<Cpu>(cpu, "cpu", self.problems)?,
+                read::parsed::<Memory>(memory, "memory", self.problems)?,
+            )),
+            _ => {
+                let problem = Problem::at(&node.place.beginning(), format!("{what} is missing"));
+                self.problems.push(problem.expected("a size: {cpu: 2, memory: 4Gi}"));
+                None
+            }
+        }
+    }
+
+    fn small_front_end(&mut self, node: &Node, shape: Option<&Shape>) {
+        let (cpu, memory) = FRONT_END_LEAST;
+        if let Some(shape) = shape.filter(|shape| shape.cpu < cpu || shape.memory < memory) {
+            let message =
+                format!("a front-end of {} is small: kubeadm asks for {cpu} cpu and {memory}", shape.name);
+            self.warnings.push(Problem::at(&node.place, message));
+        }
+    }
+
+    fn recipes(&mut self, node: &Node) -> Vec<RecipeName> {
+        let items = node.get("recipes").and_then(Node::list).unwrap_or_default();
+        items.iter().filter_map(|item| read::parsed(item, "recipes", self.problems)).collect()
+    }
+
+    fn labels(&mut self, node: &Node) -> BTreeMap<String, String> {
+        let mut labels = BTreeMap::new();
+        for entry in node.get("labels").and_then(Node::map).unwrap_or_default() {
+            let name = &entry.key.name;
+            let (prefix, rest) = name.rsplit_once('/').unwrap_or(("", name));
+            let ours = prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io") || prefix == "k8s.io";
+            if ours || prefix == "continuum.dev" {
+                let problem = Problem::at(&entry.key.place, format!("label {name:?}: {prefix}/ is reserved"));
+                self.problems.push(problem.help("use a prefix of your own, or none"));
+            } else if !is_label(rest) || prefix.len() > 253 {
+                let problem = Problem::at(&entry.key.place, format!("{name:?} is no name of a label"));
+                self.problems.push(problem.expected("PREFIX/NAME or NAME, of letters, digits, -, _ and ."));
+            }
+            labels.insert(name.clone(), entry.value.text().unwrap_or_default().to_owned());
+        }
+        labels
+    }
+}
