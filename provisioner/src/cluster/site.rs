@@ -34,8 +34,8 @@ pub enum SiteError {
     #[error(transparent)]
     Cloud(#[from] ProviderError),
     /// The system gave no random bytes.
-    #[error("no random bytes from the system")]
-    Chance(#[source] getrandom::Error),
+    #[error("no random bytes from the system: {0}")]
+    Chance(getrandom::Error),
     /// A name that cannot be.
     #[error(transparent)]
     Name(#[from] NameError),
