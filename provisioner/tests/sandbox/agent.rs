@@ -40,7 +40,8 @@ async fn an_agent_killed_while_machines_boot_loses_and_doubles_none() {
         // The plan asks again when it has no answer; it had one, so this finds the same machine.
         lab.cloud.create(&request("a", ordinal)).await.unwrap();
     }
-    let ids: Vec<_> = lab.cloud.list(&Scope::All).await.unwrap().into_iter().map(|machine| machine.id).collect();
+    let ids: Vec<_> =
+        lab.cloud.list(&Scope::All).await.unwrap().into_iter().map(|machine| machine.id).collect();
     assert_eq!(ids.len(), 3);
     for id in ids {
         // One whose boot was cut in half is stopped; the plan starts it.
@@ -65,7 +66,10 @@ async fn a_stopped_sandbox_keeps_its_disks() {
     assert!(!std::path::Path::new(&format!("/proc/{}", lab.pid1(&machine))).exists());
     // As after a reboot of this computer: the machine is there, and stopped.
     let all = lab.cloud.list(&Scope::All).await.unwrap();
-    assert_eq!(all.iter().map(|m| (&m.id, &m.state)).collect::<Vec<_>>(), [(&machine.id, &MachineState::Stopped)]);
+    assert_eq!(
+        all.iter().map(|m| (&m.id, &m.state)).collect::<Vec<_>>(),
+        [(&machine.id, &MachineState::Stopped)]
+    );
     lab.cloud.start(&machine.id).await.unwrap();
     let again = lab.running(&machine.id).await;
     assert_eq!(lab.inside(&again, "cat /root/file"), "kept\n");

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use provisioner::clock;
 use provisioner::names::{ClusterId, MachineId, MachineName, PoolName};
 use provisioner::provider::sandbox::{Config, SandboxProvider, connect_with, tree};
 use provisioner::provider::sandbox::{paths::Paths, start};
@@ -112,7 +113,7 @@ impl Lab {
 
     /// Waits until the list shows something.
     pub(crate) async fn wait<T>(&self, mut seen: impl FnMut(&[Machine]) -> Option<T>) -> T {
-        let since = Instant::now();
+        let since = clock::monotonic();
         loop {
             let all = self.cloud.list(&Scope::All).await.unwrap();
             if let Some(found) = seen(&all) {
@@ -138,7 +139,7 @@ impl Lab {
 
     /// Waits until a machine has failed; returns why.
     pub(crate) async fn first_failure(&self) -> String {
-        let since = Instant::now();
+        let since = clock::monotonic();
         loop {
             for machine in self.cloud.list(&Scope::All).await.unwrap() {
                 if let MachineState::Failed(reason) = machine.state {
@@ -152,7 +153,7 @@ impl Lab {
 
     /// Waits until something is so.
     pub(crate) async fn until(&self, is_so: impl Fn() -> bool) {
-        let since = Instant::now();
+        let since = clock::monotonic();
         while !is_so() {
             assert!(since.elapsed() < PATIENCE, "it is not so after {PATIENCE:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -161,7 +162,7 @@ impl Lab {
 
     /// Waits until the instance has left this computer.
     pub(crate) async fn until_nothing_is_left(&self) {
-        let since = Instant::now();
+        let since = clock::monotonic();
         loop {
             let left = leftovers(&self.instance, &self.paths);
             if left.is_empty() {
@@ -214,6 +215,8 @@ impl Lab {
             assert_eq!(self.cloud.sweep(&id).await.unwrap(), []);
         }
         self.closed = true;
+        // It would end by itself after some seconds, which one test waits for.
+        self.cloud.stop_all(true).await.unwrap();
         self.until_nothing_is_left().await;
     }
 }
@@ -230,9 +233,9 @@ impl Drop for Lab {
                 .output()
         };
         let _ = stop();
-        let since = Instant::now();
+        let since = clock::monotonic();
         while !leftovers(&self.instance, &self.paths).is_empty() && since.elapsed() < PATIENCE {
-            std::thread::sleep(Duration::from_millis(50));
+            provisioner::provider::sandbox::machine::pause(Duration::from_millis(50));
         }
         println!("after the failure: {:?}", leftovers(&self.instance, &self.paths));
     }

@@ -1,4 +1,5 @@
 //! The sandbox cloud, end to end: real machines on this computer. Needs root; says so and passes without.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says why it is skipped")]
 
 mod agent;
 mod harness;
@@ -50,16 +51,28 @@ async fn a_machine_is_a_whole_system_of_its_own() {
     let machine = lab.make(&wanted).await;
     let script = "systemctl is-system-running --wait; systemctl --failed --no-legend --plain";
     assert_eq!(lab.inside(&machine, script), "running\n");
-    assert_eq!(lab.inside(&machine, "hostname; cat /root/booted; cat /proc/1/comm"), "a-w-1\na-w-1\nsystemd\n");
+    assert_eq!(
+        lab.inside(&machine, "hostname; cat /root/booted; cat /proc/1/comm"),
+        "a-w-1\na-w-1\nsystemd\n"
+    );
     assert_eq!(lab.inside(&machine, "cat /root/.ssh/authorized_keys").trim(), key(0).1);
     assert_eq!(lab.inside(&machine, "cat /etc/ssh/ssh_host_ed25519_key.pub").trim(), key(1).1);
     assert_eq!(lab.inside(&machine, "stat -c %a /root /etc/ssh/ssh_host_ed25519_key"), "700\n600\n");
     // Nothing of the host: no process, no other mount than its own, no write to the host's settings.
     assert_eq!(lab.inside(&machine, "findmnt -no FSTYPE /; ls /.old 2>&1 | wc -l"), "overlay\n1\n");
-    assert_eq!(lab.inside(&machine, "echo 7 >/proc/sys/vm/swappiness 2>/dev/null || echo refused"), "refused\n");
+    assert_eq!(
+        lab.inside(&machine, "echo 7 >/proc/sys/vm/swappiness 2>/dev/null || echo refused"),
+        "refused\n"
+    );
     assert_eq!(lab.inside(&machine, "cat /proc/sys/vm/overcommit_memory /proc/sys/kernel/panic"), "1\n10\n");
-    assert_eq!(lab.inside(&machine, "touch /var/lib/continuum/shared/x 2>/dev/null || echo refused"), "refused\n");
-    assert_eq!(lab.inside(&machine, "stat -fc %T /var/lib/containerd /var/lib/etcd | grep -c overlay || true"), "0\n");
+    assert_eq!(
+        lab.inside(&machine, "touch /var/lib/continuum/shared/x 2>/dev/null || echo refused"),
+        "refused\n"
+    );
+    assert_eq!(
+        lab.inside(&machine, "stat -fc %T /var/lib/containerd /var/lib/etcd | grep -c overlay || true"),
+        "0\n"
+    );
     let console = lab.cloud.console(&machine.id).await.unwrap();
     assert!(console.contains("hello from the first boot"), "{console}");
     lab.close().await;
@@ -82,7 +95,8 @@ async fn limits_are_those_of_the_shape() {
     let Some(lab) = lab("limits").await else { return };
     let machine = lab.make(&request("a", 1)).await;
     let v1 = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/pids/pids.max";
-    let v2 = "cat /sys/fs/cgroup/memory.max; cut -d' ' -f1 /sys/fs/cgroup/cpu.max; cat /sys/fs/cgroup/pids.max";
+    let v2 =
+        "cat /sys/fs/cgroup/memory.max; cut -d' ' -f1 /sys/fs/cgroup/cpu.max; cat /sys/fs/cgroup/pids.max";
     let script = format!("if [ -e /sys/fs/cgroup/memory.max ]; then {v2}; else {v1}; fi");
     assert_eq!(lab.inside(&machine, &script), "536870912\n100000\n16384\n");
     lab.close().await;
@@ -135,7 +149,10 @@ async fn what_cannot_be_made_is_refused_in_a_kind_that_the_plan_acts_on() {
     let error = lab.cloud.create(&huge).await.unwrap_err();
     assert!(matches!(&error, ProviderError::Quota { message } if message.starts_with("memory: ")), "{error}");
     let error = lab.cloud.create(&request("b", 1)).await.unwrap_err();
-    assert!(matches!(&error, ProviderError::Rejected { message } if message.contains("b-00000000")), "{error}");
+    assert!(
+        matches!(&error, ProviderError::Rejected { message } if message.contains("b-00000000")),
+        "{error}"
+    );
     assert_eq!(lab.cloud.list(&Scope::All).await.unwrap(), []);
     lab.close().await;
 }
@@ -146,9 +163,15 @@ async fn an_image_is_captured_from_a_stopped_machine_without_its_identity() {
     let name = format!("t{}", std::process::id());
     let image = ImageName(format!("debian-12+{name}"));
     let source = lab.make(&request("a", 1)).await;
-    lab.inside(&source, "echo tool >/usr/local/bin/tool; rm /etc/motd; echo content >/var/lib/containerd/file");
+    lab.inside(
+        &source,
+        "echo tool >/usr/local/bin/tool; rm /etc/motd; echo content >/var/lib/containerd/file",
+    );
     let error = lab.cloud.capture(&name, &source.id).await.unwrap_err();
-    assert!(matches!(&error, ProviderError::Rejected { message } if message.contains("stop it first")), "{error}");
+    assert!(
+        matches!(&error, ProviderError::Rejected { message } if message.contains("stop it first")),
+        "{error}"
+    );
     lab.cloud.stop(&source.id).await.unwrap();
     assert!(!lab.cloud.image_exists(&image).await.unwrap());
     lab.cloud.capture(&name, &source.id).await.unwrap();
@@ -157,9 +180,32 @@ async fn an_image_is_captured_from_a_stopped_machine_without_its_identity() {
     let mut wanted = request("a", 2);
     wanted.image = image;
     let copy = lab.make(&wanted).await;
-    assert_eq!(lab.inside(&copy, "cat /usr/local/bin/tool; ls /etc/motd 2>&1 | wc -l; hostname"), "tool\n1\na-w-2\n");
+    assert_eq!(
+        lab.inside(&copy, "cat /usr/local/bin/tool; ls /etc/motd 2>&1 | wc -l; hostname"),
+        "tool\n1\na-w-2\n"
+    );
     assert_eq!(lab.inside(&copy, "cat /var/lib/containerd/file"), "content\n");
     assert_eq!(lab.inside(&copy, "cat /etc/ssh/ssh_host_ed25519_key.pub").trim(), key(2).1);
+    lab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "fifty machines: part of the long tests"]
+async fn fifty_machines_at_once_all_answer() {
+    let Some(lab) = lab("fifty").await else { return };
+    let begun = provisioner::clock::monotonic();
+    for ordinal in 1..=50 {
+        lab.cloud.create(&request("a", ordinal)).await.unwrap();
+    }
+    println!("fifty asked for: {:?}", begun.elapsed());
+    let up = |all: &[provisioner::provider::Machine]| {
+        all.iter().filter(|m| m.state == MachineState::Running).count()
+    };
+    lab.wait(|all| (up(all) == 50).then_some(())).await;
+    println!("fifty answer ssh: {:?}", begun.elapsed());
+    lab.cloud.stop_all(true).await.unwrap();
+    lab.until_nothing_is_left().await;
+    println!("and gone: {:?}", begun.elapsed());
     lab.close().await;
 }
 

@@ -17,10 +17,17 @@ async fn machines_of_a_cluster_reach_each_other_by_name_and_no_other_cluster() {
     lab.cloud.scaffold(&cluster("b"), &network).await.unwrap();
     let (one, two, other) = (request("a", 1), request("a", 2), request("b", 1));
     let (one, _two, other) = tokio::join!(lab.make(&one), lab.make(&two), lab.make(&other));
-    assert_eq!(lab.inside(&one, "getent ahostsv4 a-w-2 | head -1 | cut -d' ' -f1"), "10.213.0.3\n".replace("3", "3"));
-    let connect = |host: &str| format!("timeout 3 bash -c 'exec 3<>/dev/tcp/{host}/22; head -c 3 <&3' || echo closed");
+    assert_eq!(
+        lab.inside(&one, "getent ahostsv4 a-w-2 | head -1 | cut -d' ' -f1"),
+        "10.213.0.3\n".replace("3", "3")
+    );
+    let connect =
+        |host: &str| format!("timeout 3 bash -c 'exec 3<>/dev/tcp/{host}/22; head -c 3 <&3' || echo closed");
     assert_eq!(lab.inside(&one, &connect("a-w-2")), "SSH");
-    assert_eq!(lab.inside(&one, &connect(&other.address.unwrap().to_string())).lines().last(), Some("closed"));
+    assert_eq!(
+        lab.inside(&one, &connect(&other.address.unwrap().to_string())).lines().last(),
+        Some("closed")
+    );
     // Without a way to the outside a name gets its answer at once.
     let script = "date +%s%N; getent hosts example.org; date +%s%N";
     let times: Vec<u64> = lab.inside(&one, script).lines().map(|line| line.parse().unwrap()).collect();
@@ -57,7 +64,9 @@ async fn a_clusters_token_opens_its_own_cluster_at_the_gateway_and_no_other() {
     let (one, _two) = tokio::join!(lab.make(&one), lab.make(&two));
     let Access { address, fingerprint, token } = lab.cloud.access(&cluster("a")).await.unwrap();
     let ask = |path: &str, token: &str| {
-        format!("curl -sk -w ' %{{http_code}}' -H 'Authorization: Bearer {token}' https://{address}/v1/{path}")
+        format!(
+            "curl -sk -w ' %{{http_code}}' -H 'Authorization: Bearer {token}' https://{address}/v1/{path}"
+        )
     };
     let seen = lab.inside(&one, &ask("machines", &token));
     assert!(seen.contains("a-w-1") && !seen.contains("b-w-1") && seen.ends_with(" 200"), "{seen}");
@@ -76,12 +85,20 @@ async fn a_clusters_token_opens_its_own_cluster_at_the_gateway_and_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_reach_the_outside_where_the_cluster_says_so_and_the_host_keeps_its_network() {
     let Some(lab) = lab("outside").await else { return };
-    if provisioner::provider::sandbox::start::missing_commands(false, true).iter().any(|p| p.what.contains("slirp")) {
+    if provisioner::provider::sandbox::start::missing_commands(false, true)
+        .iter()
+        .any(|p| p.what.contains("slirp"))
+    {
         println!("skipped: slirp4netns is not installed");
         return lab.close().await;
     }
     let state = |path: &str| std::fs::read_to_string(path).unwrap();
-    let devices = || state("/proc/net/dev").lines().filter_map(|l| l.split_once(':').map(|p| p.0.trim().to_owned())).collect::<Vec<_>>();
+    let devices = || {
+        state("/proc/net/dev")
+            .lines()
+            .filter_map(|l| l.split_once(':').map(|p| p.0.trim().to_owned()))
+            .collect::<Vec<_>>()
+    };
     let before = (state("/proc/net/route"), devices());
     lab.cloud.scaffold(&cluster("b"), &Network { internet: true, expose: Vec::new() }).await.unwrap();
     let (inside, outside) = (request("a", 1), request("b", 1));
@@ -95,7 +112,9 @@ async fn machines_reach_the_outside_where_the_cluster_says_so_and_the_host_keeps
     let port = server.local_addr().unwrap().port();
     let accepting = Arc::clone(&server);
     let served = tokio::task::spawn_blocking(move || accepting.accept().map(|_| ()));
-    let script = format!("timeout 5 bash -c 'exec 3<>/dev/tcp/{address}/{port} && echo through' 2>/dev/null || echo closed");
+    let script = format!(
+        "timeout 5 bash -c 'exec 3<>/dev/tcp/{address}/{port} && echo through' 2>/dev/null || echo closed"
+    );
     assert_eq!(lab.inside(&inside, &script), "closed\n");
     assert_eq!(lab.inside(&outside, &script), "through\n");
     served.await.unwrap().unwrap();
