@@ -4,6 +4,7 @@
 
 pub mod exit;
 pub mod out;
+pub mod template;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -47,6 +48,9 @@ pub enum Output {
 
 #[derive(Debug, Subcommand)]
 enum Noun {
+    /// The templates that a cluster file can name
+    #[command(subcommand)]
+    Template(template::Verb),
     /// Print a completion script: `continuum completions bash > /etc/bash_completion.d/continuum`
     Completions {
         /// For which shell.
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.noun {
+        Noun::Template(verb) => template::run(&verb, cli.global.output),
         Noun::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "continuum", &mut out::stdout());
             Ok(Exit::Done)
