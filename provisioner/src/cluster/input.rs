@@ -9,6 +9,8 @@ use crate::bundle::{self, Bundle, BundleError, Origin};
 use crate::cache::{self, NoCache};
 use crate::cluster_file::{self, Warning};
 use crate::diagnostic;
+use crate::names::ClusterName;
+use crate::provider;
 use crate::recipe::load;
 use crate::recipe::model::RecipeFile;
 use crate::recipe::{self, Blobs, Cookbook, Resolved};
@@ -93,6 +95,16 @@ pub fn read(given: &Given) -> Result<Input, InputError> {
         artifacts,
         bundle: bundle.map(|bundle| bundle.path),
     })
+}
+
+/// Only the name and the place of a cluster file: enough to take the cluster down, whatever became of its recipes.
+pub fn place(given: &Given) -> Result<(ClusterName, provider::Config), InputError> {
+    let path = &given.file;
+    let text = read_text(path).map_err(|source| InputError::Unreadable { path: path.clone(), source })?;
+    let templates = Templates::embedded();
+    let (spec, _) = cluster_file::load(&text, &path.display().to_string(), templates.shelf())
+        .map_err(InputError::File)?;
+    Ok((spec.cluster, spec.provider))
 }
 
 fn read_text(path: &Path) -> io::Result<String> {

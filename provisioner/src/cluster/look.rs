@@ -11,7 +11,7 @@ use super::site::{self, SiteError};
 use crate::ledger::Ledger;
 use crate::names::{ClusterId, ClusterName, MachineName, PoolName};
 use crate::plan::{Limits, NodeState, Nodes};
-use crate::provider::{Machine, MachineState, Provider};
+use crate::provider::{Machine, MachineState, Provider, Scope};
 use crate::recipe::{Host, Scripts};
 use crate::reconcile::Reconciler;
 use crate::remote::Target;
@@ -89,6 +89,17 @@ pub async fn look(name: &ClusterName) -> Result<Seen, SiteError> {
         engine.observe(&spec).await;
     }
     Ok(Seen { dir, record, provider, engine, spec })
+}
+
+/// The cloud of a cluster that this computer knows, and its machines there: no ledger, no keys, no recipes.
+pub async fn look_at_cloud(name: &ClusterName) -> Result<(Arc<dyn Provider>, Vec<Machine>), SiteError> {
+    let (_, record) = site::known(name).await?;
+    let provider = site::connect(&record.provider).await?;
+    let scope = Scope::Cluster { name: name.clone(), id: Some(record.id.clone()) };
+    let mut machines = provider.list(&scope).await?;
+    machines.retain(|machine| machine.tags.cluster == record.id);
+    machines.sort_by(|a, b| a.tags.machine.cmp(&b.tags.machine));
+    Ok((provider, machines))
 }
 
 impl Seen {

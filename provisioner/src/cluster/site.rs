@@ -118,6 +118,23 @@ pub async fn open(
     Ok(Site { name: name.clone(), dir, store: Arc::new(store), ledger, keys, operator, provider, record })
 }
 
+/// Opens a cluster of which this computer knows nothing but the id that stands on its machines, to take it down.
+pub async fn stand_in(
+    name: &ClusterName,
+    config: &provider::Config,
+    id: ClusterId,
+) -> Result<Site, SiteError> {
+    let dir = StateDir::of(name)?;
+    dir.ensure()?;
+    let record = Record { id, provider: config.clone(), file: PathBuf::new(), bundle: None, recipes: None };
+    dir.set_record(&record)?;
+    let mut site = open(name, config, PathBuf::new(), "cluster down").await?;
+    // a ledger of this name in the folder is another cluster's
+    site.ledger = Ledger::new(LedgerId(draw(12)?), Owner::Cli, record.id.clone(), site.provider.cloud().await?);
+    site.record = record;
+    Ok(site)
+}
+
 /// Opens a cluster that this computer knows. Without its lock: for those that only look.
 pub async fn known(name: &ClusterName) -> Result<(StateDir, Record), SiteError> {
     let dir = StateDir::of(name)?;

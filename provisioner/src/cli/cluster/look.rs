@@ -108,7 +108,7 @@ pub(super) async fn dial(name: &ClusterName, machine: &str, port: u16) -> Result
     let machine = seen.1.into_iter().find(|machine| machine.id == id);
     let machine = machine.ok_or_else(|| Failure::say(Exit::Failed, format!("there is no machine {id}")))?;
     let stream = seen.0.dial(&machine, port).await?;
-    let (mut reader, mut writer) = stream.split()?;
+    let (mut reader, mut writer) = (stream.try_clone()?, stream);
     // ends with the connection; this thread would wait for stdin for ever
     std::thread::spawn(move || {
         let _ = io::copy(&mut io::stdin().lock(), &mut writer);
