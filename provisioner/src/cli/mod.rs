@@ -5,6 +5,7 @@
 pub mod bundle;
 pub mod exit;
 pub mod out;
+pub mod recipe;
 pub mod sandbox;
 
 use std::io::IsTerminal;
