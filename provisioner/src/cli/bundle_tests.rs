@@ -43,9 +43,8 @@ fn create_list_and_verify_say_what_there_is_and_what_to_do_next() {
         from: Some(dir.to_owned()),
         offline: true,
         arch: "amd64".into(),
-        output: Output::Text,
     };
-    insta::assert_snapshot!(text(|out| create_bundle(&args, &store, &[], out), dir), @r"
+    insta::assert_snapshot!(text(|out| create_bundle(&args, Output::Text, &store, &[], out), dir), @r"
     DIR/bundle: 2 artifacts, 0.0 MB
     next: continuum bundle verify DIR/bundle
     ");

@@ -58,6 +58,9 @@ enum Noun {
     /// The templates that a cluster file can name
     #[command(subcommand)]
     Template(template::Verb),
+    /// Recipes: what gets onto machines, and how
+    #[command(subcommand)]
+    Recipe(recipe::Verb),
     /// Files and images for machines without internet
     #[command(subcommand)]
     Bundle(bundle::BundleCommand),
@@ -87,13 +90,14 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.noun {
         Noun::Cluster(verb) => cluster::run(verb, cli.global.output),
         Noun::Template(verb) => template::run(&verb, cli.global.output),
+        Noun::Recipe(verb) => recipe::run(&verb, cli.global.output),
         Noun::Bundle(command) => {
             let recipes = || Ok(crate::cluster::input::recipe_files(None)?);
-            bundle::run(&command, &recipes, &mut out::stdout())?;
+            bundle::run(&command, cli.global.output, &recipes, &mut out::stdout())?;
             Ok(Exit::Done)
         }
         Noun::Sandbox(command) => {
-            sandbox::run(command).map_err(|error| Failure::new(Exit::Environment, error))?;
+            sandbox::run(command, cli.global.output).map_err(|error| Failure::new(Exit::Environment, error))?;
             Ok(Exit::Done)
         }
         Noun::Completions { shell } => {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+
+use super::Output;
 use crate::env;
 use crate::names::MachineId;
 use crate::provider::sandbox::agent::{run, supervise};
@@ -33,9 +35,6 @@ enum Verb {
     Status {
         #[command(flatten)]
         on: Instance,
-        /// text or json
-        #[arg(short, long, default_value = "text", value_parser = ["text", "json"])]
-        output: String,
     },
     /// Show the end of what a machine wrote to its console
     Console {
@@ -87,7 +86,7 @@ enum Verb {
 }
 
 /// Runs the command. Not async: two of the verbs must have no second thread.
-pub(crate) fn run(args: Sandbox) -> Result<()> {
+pub(crate) fn run(args: Sandbox, output: Output) -> Result<()> {
     match args.verb {
         Verb::Keeper { file } => Ok(keeper::run(&file)?),
         Verb::Init { file, console } => Ok(init::run(&file, &console)?),
@@ -99,7 +98,7 @@ pub(crate) fn run(args: Sandbox) -> Result<()> {
             let dir = tree::ensure(&paths("default")?)?;
             say(&format!("{}\n", dir.display()))
         }
-        verb => runtime()?.block_on(ask(verb)),
+        verb => runtime()?.block_on(ask(verb, output)),
     }
 }
 
@@ -111,9 +110,9 @@ fn paths(instance: &str) -> Result<Paths> {
     Paths::new(instance, &env::cache_dir()).map_err(anyhow::Error::msg)
 }
 
-async fn ask(verb: Verb) -> Result<()> {
+async fn ask(verb: Verb, output: Output) -> Result<()> {
     match verb {
-        Verb::Status { on, output } => status(&on, output == "json").await,
+        Verb::Status { on } => status(&on, output == Output::Json).await,
         Verb::Console { on, machine } => {
             let (provider, machine) = find(&on, &machine).await?;
             say(&provider.console(&machine.id).await?)

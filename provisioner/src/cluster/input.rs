@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::images::{self, ImageError, WithImages};
 use crate::bundle::{self, Bundle, BundleError, Origin};
 use crate::cache::{self, NoCache};
 use crate::cluster_file::{self, Warning};
@@ -13,8 +14,9 @@ use crate::names::ClusterName;
 use crate::provider;
 use crate::recipe::load;
 use crate::recipe::model::RecipeFile;
-use crate::recipe::{self, Blobs, Cookbook, Resolved};
+use crate::recipe::{self, Blobs, Cookbook};
 use crate::spec::Spec;
+use crate::state::{StateDir, StateError};
 use crate::templates::Templates;
 
 /// The largest cluster file that is read: a thousand times what one with fifty pools needs.
@@ -37,7 +39,7 @@ pub struct Input {
     /// What was asked for, steps included.
     pub spec: Spec,
     /// What renders the steps.
-    pub scripts: Resolved,
+    pub scripts: WithImages,
     /// What is probably not meant.
     pub warnings: Vec<Warning>,
     /// Artifacts that were built on this computer, not published upstream.
@@ -68,6 +70,12 @@ pub enum InputError {
     /// The bundle.
     #[error("bundle")]
     Bundle(#[from] BundleError),
+    /// Images of the user's own.
+    #[error("images of your own")]
+    Images(#[from] ImageError),
+    /// No state folder.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// No cache folder.
     #[error(transparent)]
     Cache(#[from] NoCache),
@@ -86,7 +94,10 @@ pub fn read(given: &Given) -> Result<Input, InputError> {
     let bundle = open_bundle(given.bundle.as_deref())?;
     let (blobs, origins) = blobs(&cookbook, bundle.as_ref());
     let artifacts = blobs.files.len();
-    let scripts = cookbook.resolve(&mut spec, blobs).map_err(InputError::Recipes)?;
+    let recipes = cookbook.resolve(&mut spec, blobs).map_err(InputError::Recipes)?;
+    let images = images::kept(&StateDir::of(&spec.cluster)?)?;
+    images::add_steps(&mut spec, &images).map_err(ImageError::from)?;
+    let scripts = WithImages { recipes, images };
     Ok(Input {
         spec,
         scripts,

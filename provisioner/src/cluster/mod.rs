@@ -8,6 +8,7 @@
 //! This is shell: it reads files, asks clouds, and hands values to the core.
 
 pub mod down;
+pub mod images;
 pub mod input;
 mod keys;
 pub mod look;

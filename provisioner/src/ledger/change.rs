@@ -153,6 +153,13 @@ impl Ledger {
         Ok(())
     }
 
+    /// A Ready machine was given what these steps would have done: it is no longer behind its recipes.
+    pub fn reconfigured(&mut self, name: &MachineName, steps: &[Step]) -> Result<(), Illegal> {
+        let row = self.at(name, &[Phase::Ready], "Ready")?;
+        row.done = Done::All(steps_hash(steps));
+        Ok(())
+    }
+
     /// Its Node is missing: Ready becomes Configuring with `again` to do once more, all else done.
     pub fn rejoin(&mut self, name: &MachineName, steps: &[Step], again: &Step) -> Result<(), Illegal> {
         let row = self.at(name, &[Phase::Ready], "Configuring")?;

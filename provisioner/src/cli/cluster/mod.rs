@@ -1,6 +1,7 @@
 //! `continuum cluster …`: clap's types, and which call each verb is.
 
 mod down;
+mod image;
 mod look;
 mod up;
 
@@ -43,6 +44,13 @@ pub enum Verb {
     },
     /// What recipes printed on a machine, or what the machine wrote to its console
     Logs(LogsArgs),
+    /// Put a container image of your own on every node, also on later ones
+    LoadImage {
+        /// The cluster's name
+        name: ClusterName,
+        /// An image archive (`docker save`, OCI), or the name of an image in the cluster's bundle
+        image: String,
+    },
     /// Connect stdin and stdout to a port of a machine: what `ssh` uses
     #[command(hide = true)]
     Dial {
@@ -153,6 +161,7 @@ pub fn run(verb: Verb, output: Output) -> Result<Exit, Failure> {
             Verb::Ssh(args) => look::ssh(&args).await,
             Verb::Kubeconfig { name, path } => look::kubeconfig(&name, path),
             Verb::Logs(args) => look::logs(&args).await,
+            Verb::LoadImage { name, image } => image::load(&name, &image, output).await,
             Verb::Dial { name, machine, port } => look::dial(&name, &machine, port).await,
         }
     })
