@@ -119,6 +119,17 @@ async fn machines_reach_the_outside_where_the_cluster_says_so_and_the_host_keeps
     lab.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "asks the real outside: part of the long tests"]
+async fn names_of_the_outside_are_resolved_by_the_hosts_resolvers() {
+    let Some(lab) = lab("names").await else { return };
+    lab.cloud.scaffold(&cluster("b"), &Network { internet: true, expose: Vec::new() }).await.unwrap();
+    let machine = lab.make(&request("b", 1)).await;
+    println!("{}", lab.inside(&machine, "getent ahostsv4 deb.debian.org; apt-get update -q 2>&1 | tail -3"));
+    assert_ne!(lab.inside(&machine, "getent hosts deb.debian.org || true"), "");
+    lab.close().await;
+}
+
 /// The address that this computer would send from; nothing is sent.
 fn own_address() -> Option<std::net::IpAddr> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
