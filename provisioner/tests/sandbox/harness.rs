@@ -112,7 +112,16 @@ impl Lab {
     }
 
     /// Waits until the list shows something.
-    pub(crate) async fn wait<T>(&self, mut seen: impl FnMut(&[Machine]) -> Option<T>) -> T {
+    pub(crate) async fn wait<T>(&self, seen: impl FnMut(&[Machine]) -> Option<T>) -> T {
+        self.wait_for(PATIENCE, seen).await
+    }
+
+    /// Waits for so long until the list shows something.
+    pub(crate) async fn wait_for<T>(
+        &self,
+        patience: Duration,
+        mut seen: impl FnMut(&[Machine]) -> Option<T>,
+    ) -> T {
         let since = clock::monotonic();
         loop {
             let all = self.cloud.list(&Scope::All).await.unwrap();
@@ -120,7 +129,7 @@ impl Lab {
                 return found;
             }
             let broken = all.iter().find(|machine| matches!(machine.state, MachineState::Failed(_)));
-            if since.elapsed() > PATIENCE || broken.is_some() {
+            if since.elapsed() > patience || broken.is_some() {
                 let log = std::fs::read_to_string(self.paths.log()).unwrap_or_default();
                 let console = match all.first() {
                     Some(machine) => self.cloud.console(&machine.id).await.unwrap_or_default(),

@@ -5,7 +5,7 @@ mod agent;
 mod harness;
 mod network;
 
-use harness::{Lab, empty_lab, key, lab, request};
+use harness::{Lab, PATIENCE, empty_lab, key, lab, request};
 use provisioner::names::ImageName;
 use provisioner::provider::sandbox::machine::process::Process;
 use provisioner::provider::{MachineState, Provider, ProviderError, Scope};
@@ -201,7 +201,7 @@ async fn fifty_machines_at_once_all_answer() {
     let up = |all: &[provisioner::provider::Machine]| {
         all.iter().filter(|m| m.state == MachineState::Running).count()
     };
-    lab.wait(|all| (up(all) == 50).then_some(())).await;
+    lab.wait_for(PATIENCE * 5, |all| (up(all) == 50).then_some(())).await;
     println!("fifty answer ssh: {:?}", begun.elapsed());
     lab.cloud.stop_all(true).await.unwrap();
     lab.until_nothing_is_left().await;

@@ -69,6 +69,13 @@ pub async fn connect(config: &Config) -> Result<SandboxProvider, ProviderError> 
 pub async fn connect_with(config: &Config, exe: PathBuf) -> Result<SandboxProvider, ProviderError> {
     let provider = SandboxProvider::at(config, exe)?;
     provider.client.ensure().await?;
+    let status = provider.status().await?;
+    if status.version != wire::VERSION {
+        return Err(rejected(format!(
+            "the sandbox agent that runs (pid {}) is of another version of continuum: end it with continuum sandbox stop, which keeps the disks",
+            status.pid
+        )));
+    }
     Ok(provider)
 }
 

@@ -166,7 +166,10 @@ pub(super) async fn serve_udp(agent: Arc<Agent>, cluster: ClusterId, socket: Udp
     let mut buffer = [0; DATAGRAM_MAX];
     loop {
         // An error here is the echo of an answer that nobody took (ICMP); the next datagram is another matter.
-        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
+        let Ok((length, peer)) = socket.recv_from(&mut buffer).await else {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        };
         let (agent, cluster, socket) = (Arc::clone(&agent), cluster.clone(), Arc::clone(&socket));
         let message = buffer[..length].to_vec();
         tokio::spawn(async move {

@@ -31,6 +31,9 @@ const BOOTS_PER_CORE: usize = 4;
 
 /// Runs the agent of an instance until nothing is left or it is told to stop.
 pub async fn run(paths: Paths) -> Result<(), StepError> {
+    // Without its parent nobody holds the lock that says that there is one agent only.
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+        .map_err(StepError::at("tie the agent to its parent"))?;
     let agent = open(paths).await?;
     let socket = agent.paths.socket();
     // A socket that is there belongs to a dead agent: the supervisor's lock says that there is one only.
@@ -72,6 +75,8 @@ async fn open(paths: Paths) -> Result<Arc<Agent>, StepError> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let quota = Quota::of_host(memory, cores as u64);
     inotify::raise(&paths.instance, quota.machines)?;
+    // Before the hub is opened: whether it is there tells whether the host was rebooted since.
+    let machines = load_machines(&paths)?;
     let agent = Agent {
         cloud: identity(&paths)?,
         token: fresh_token(&paths.token())?,
@@ -87,7 +92,7 @@ async fn open(paths: Paths) -> Result<Arc<Agent>, StepError> {
                 .into_iter()
                 .map(|record| (record.id.clone(), Cluster { record, services: Vec::new() }))
                 .collect(),
-            machines: load_machines(&paths)?,
+            machines,
             last_use: clock::monotonic(),
             stopping: None,
         }),
@@ -145,12 +150,17 @@ fn load_all<T: serde::de::DeserializeOwned>(dir: &Path) -> Result<Vec<T>, StepEr
 
 fn load_machines(paths: &Paths) -> Result<std::collections::BTreeMap<MachineId, Live>, StepError> {
     let dir = paths.machines();
+    let rebooted = !paths.hub().exists();
     let mut all = std::collections::BTreeMap::new();
     for entry in fs::read_dir(&dir).map_err(StepError::at(format!("read {}", dir.display())))?.flatten() {
         let record = files::load::<Record>(&entry.path().join("machine.json"))?;
         let named = entry.path().extension().is_none();
         match record.filter(|_| named) {
             Some(record) => {
+                if rebooted {
+                    // Pids and start times begin anew with the host: an old pair could be somebody else's by now.
+                    let _ = fs::remove_file(entry.path().join("process.json"));
+                }
                 all.insert(record.id.clone(), Live::new(record, true));
             }
             // A disk that was never finished: its create call has had no answer, and will be repeated.

@@ -55,7 +55,7 @@ pub fn run(file: &Path, console: &Path) -> Result<(), StepError> {
     pivot(&root)?;
     let error = Command::new("/lib/systemd/systemd")
         .env_clear()
-        .envs([("container", "continuum"), ("TERM", "linux"), ("HOME", "/root")])
+        .envs([("container", "continuum"), ("TERM", "dumb"), ("SYSTEMD_LOG_COLOR", "0"), ("HOME", "/root")])
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .exec();
     Err(StepError { step: "run /lib/systemd/systemd in the machine".into(), source: error })

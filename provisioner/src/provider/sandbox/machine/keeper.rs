@@ -5,14 +5,16 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::wait::waitpid;
-use nix::unistd::{Pid, getpid, setsid, ttyname};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{getpid, setsid, ttyname};
 
 use super::process::Process;
 use super::{Boot, StepError, mac};
@@ -33,7 +35,7 @@ pub fn run(file: &Path) -> Result<(), StepError> {
     let pty = openpty(None, None).map_err(StepError::at("make a console"))?;
     let name = ttyname(&pty.slave).map_err(StepError::at("name the console"))?;
     let stdio = || pty.slave.try_clone().map(Stdio::from).map_err(StepError::at("open the console"));
-    let child = Command::new("/proc/self/exe")
+    let mut child = Command::new("/proc/self/exe")
         .args(["sandbox", "init"])
         .args([file, &name])
         .stdin(stdio()?)
@@ -41,14 +43,27 @@ pub fn run(file: &Path) -> Result<(), StepError> {
         .stderr(stdio()?)
         .spawn()
         .map_err(StepError::at("start pid 1"))?;
-    drop(pty.slave);
     for procs in &home {
         fs::write(procs, "0").map_err(StepError::at(format!("return to {}", procs.display())))?;
     }
     report(i32::try_from(child.id()).unwrap_or_default(), &boot.dir.join("process.json"))?;
-    copy_console(File::from(pty.master), &boot.dir.join("console.log"));
-    let _ = waitpid(Pid::from_raw(i32::try_from(child.id()).unwrap_or_default()), None);
+    let ended = end_of(&mut child)?;
+    // The slave stays open here: without it the console hangs up whenever nobody inside has it open,
+    // and systemd then tries for a second each time to open it.
+    copy_console(File::from(pty.master), &ended, &mut child, &boot.dir.join("console.log"));
+    drop(pty.slave);
     Ok(())
+}
+
+/// A descriptor that can be read when a child has ended.
+fn end_of(child: &mut Child) -> Result<SignalFd, StepError> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGCHLD);
+    set.thread_block().map_err(StepError::at("block SIGCHLD"))?;
+    let ended = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC).map_err(StepError::at("wait for pid 1"))?;
+    // It may have ended before the signal was blocked: then there is nothing to copy and `copy_console` sees it.
+    let _ = child.try_wait();
+    Ok(ended)
 }
 
 /// The groups that this process is in now, as `cgroup.procs` files, for the hierarchies that it is about to change.
@@ -128,13 +143,34 @@ fn report(pid: i32, path: &Path) -> Result<(), StepError> {
     nix::unistd::dup2_stdout(&null).map_err(StepError::at("let go of the agent's pipe"))
 }
 
-/// Copies until the last process with the console is gone (the kernel then says EIO).
-fn copy_console(mut master: File, path: &Path) {
+/// Copies what is written to the console until pid 1 has ended and nothing is left to read.
+fn copy_console(mut master: File, ended: &SignalFd, child: &mut Child, path: &Path) {
     let open = || File::options().create(true).append(true).open(path);
     let Ok(mut log) = open() else { return };
     let mut size = log.metadata().map_or(0, |meta| meta.len());
     let mut buffer = [0; 8192];
-    while let Ok(n @ 1..) = master.read(&mut buffer) {
+    loop {
+        let over = !matches!(child.try_wait(), Ok(None));
+        let timeout = if over { PollTimeout::ZERO } else { PollTimeout::NONE };
+        let mut events = [master.as_fd(), ended.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        if over {
+            events[1] = PollFd::new(ended.as_fd(), PollFlags::empty());
+        }
+        if poll(&mut events, timeout).is_err() {
+            continue;
+        }
+        let has = |event: &PollFd<'_>| event.revents().is_some_and(|flags| flags.contains(PollFlags::POLLIN));
+        let (text, signal) = (has(&events[0]), has(&events[1]));
+        if signal {
+            let _ = ended.read_signal();
+        }
+        if !text {
+            if over {
+                return;
+            }
+            continue;
+        }
+        let Ok(n @ 1..) = master.read(&mut buffer) else { return };
         // A full disk must not stop the machine: it would block on its console.
         let _ = log.write_all(&buffer[..n]);
         size += n as u64;

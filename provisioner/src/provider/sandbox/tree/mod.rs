@@ -70,13 +70,16 @@ const MASKED: [&str; 27] = [
     "apt-daily-upgrade.timer",
 ];
 /// More that is not wanted: timers, and the socket-started sshd.
-const MASKED_TOO: [&str; 6] = [
+const MASKED_TOO: [&str; 9] = [
     "dpkg-db-backup.timer",
     "e2scrub_all.timer",
     "e2scrub_reap.service",
     "fstrim.timer",
-    "ssh.socket",
+    "modprobe@.service",
     "nftables.service",
+    "ssh.socket",
+    "systemd-journal-flush.service",
+    "systemd-sysusers.service",
 ];
 /// Files of ours in the tree.
 const FILES: [(&str, &str); 4] = [
