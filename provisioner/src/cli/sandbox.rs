@@ -3,8 +3,6 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use clap::{Args, Subcommand};
 use crate::env;
 use crate::names::MachineId;
 use crate::provider::sandbox::agent::{run, supervise};
@@ -12,6 +10,8 @@ use crate::provider::sandbox::machine::{init, keeper};
 use crate::provider::sandbox::paths::Paths;
 use crate::provider::sandbox::{Config, SandboxProvider, connect, tree};
 use crate::provider::{Machine, MachineState, Provider, Scope};
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
 
 /// `continuum sandbox`.
 #[derive(Debug, Args)]
