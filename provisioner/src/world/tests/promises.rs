@@ -56,19 +56,19 @@ async fn a_run_tells_what_it_does_in_order_and_no_machine_waits_for_another_with
      0.09 lab1-workers-2 begins create
      0.12 lab1-front-end-1 ends create
      0.15 lab1-workers-2 ends create
-     2.88 lab1-front-end-1 is Configuring
-     2.88 lab1-workers-2 is Configuring
-     2.88 lab1-front-end-1 begins base/setup
-     2.88 lab1-workers-2 begins base/setup
-     5.88 lab1-front-end-1 ends base/setup
-     5.88 lab1-front-end-1 begins kubernetes/init
-     5.88 lab1-workers-2 ends base/setup
-     8.88 lab1-front-end-1 ends kubernetes/init
-     8.88 lab1-front-end-1 is Ready
-     8.88 lab1-workers-2 begins kubernetes/join
-    11.91 lab1-workers-2 ends kubernetes/join
-    11.91 lab1-workers-2 is Ready
-    17.90 settled
+     2.91 lab1-front-end-1 is Configuring
+     2.91 lab1-workers-2 is Configuring
+     2.91 lab1-front-end-1 begins base/setup
+     2.91 lab1-workers-2 begins base/setup
+     5.91 lab1-front-end-1 ends base/setup
+     5.91 lab1-front-end-1 begins kubernetes/init
+     5.91 lab1-workers-2 ends base/setup
+     8.91 lab1-front-end-1 ends kubernetes/init
+     8.91 lab1-front-end-1 is Ready
+     8.91 lab1-workers-2 begins kubernetes/join
+    11.94 lab1-workers-2 ends kubernetes/join
+    11.94 lab1-workers-2 is Ready
+    16.10 settled
     ");
 }
 
