@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
 use crate::env;
 use crate::names::MachineId;
 use crate::provider::sandbox::agent::{run, supervise};
@@ -10,8 +12,6 @@ use crate::provider::sandbox::machine::{init, keeper};
 use crate::provider::sandbox::paths::Paths;
 use crate::provider::sandbox::{Config, SandboxProvider, connect, tree};
 use crate::provider::{Machine, MachineState, Provider, Scope};
-use anyhow::{Context, Result};
-use clap::{Args, Subcommand};
 
 /// `continuum sandbox`.
 #[derive(Debug, Args)]

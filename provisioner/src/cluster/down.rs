@@ -20,10 +20,7 @@ pub(super) struct NoScripts;
 
 impl Scripts for NoScripts {
     fn job(&self, _: &Host, step: &StepId, _: BTreeMap<StepId, SecretSlice<u8>>) -> Result<Job, RenderError> {
-        Err(RenderError {
-            what: step.to_string(),
-            why: "nothing is configured while a cluster goes down".into(),
-        })
+        Err(RenderError { what: step.to_string(), why: "nothing is configured while a cluster goes down".into() })
     }
     fn fact(&self, _: &Host, fact: &StepId) -> Result<Fact, RenderError> {
         Err(RenderError { what: fact.to_string(), why: "nothing is asked while a cluster goes down".into() })

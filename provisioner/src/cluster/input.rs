@@ -76,7 +76,8 @@ pub enum InputError {
 /// Reads everything. Writes nothing but what unpacking a bundle puts into the cache.
 pub fn read(given: &Given) -> Result<Input, InputError> {
     let path = &given.file;
-    let text = read_text(path).map_err(|source| InputError::Unreadable { path: path.clone(), source })?;
+    let text =
+        read_text(path).map_err(|source| InputError::Unreadable { path: path.clone(), source })?;
     let templates = Templates::embedded();
     let shown = path.display().to_string();
     let (mut spec, warnings) =

@@ -130,8 +130,7 @@ pub async fn stand_in(
     dir.set_record(&record)?;
     let mut site = open(name, config, PathBuf::new(), "cluster down").await?;
     // a ledger of this name in the folder is another cluster's
-    site.ledger =
-        Ledger::new(LedgerId(draw(12)?), Owner::Cli, record.id.clone(), site.provider.cloud().await?);
+    site.ledger = Ledger::new(LedgerId(draw(12)?), Owner::Cli, record.id.clone(), site.provider.cloud().await?);
     site.record = record;
     Ok(site)
 }

@@ -188,9 +188,7 @@ async fn fetch_kubeconfig(
     target: &Target,
     host: &Host,
 ) -> Result<Option<secrecy::SecretSlice<u8>>, UpError> {
-    let Some(script) = parts.scripts.hook(host, Hook::Kubeconfig)?.into_iter().next() else {
-        return Ok(None);
-    };
+    let Some(script) = parts.scripts.hook(host, Hook::Kubeconfig)?.into_iter().next() else { return Ok(None) };
     let asked = parts.remote.ask(target, &script).await;
     Ok(Some(asked.map_err(|source| UpError::Remote { machine: target.name.clone(), source })?))
 }

@@ -84,8 +84,7 @@ pub(super) fn render_all(
         for (key, hook) in declared(recipe) {
             let scripts = resolved.hook(&host, hook);
             let own = format!("# {}, hook {key}", recipe.name());
-            let mine =
-                scripts.map(|all| all.into_iter().find(|text| text.contains(&own)).unwrap_or_default());
+            let mine = scripts.map(|all| all.into_iter().find(|text| text.contains(&own)).unwrap_or_default());
             take(format!("{}/{key} (hook) on {name}", recipe.name()), mine);
         }
     }
@@ -141,8 +140,7 @@ fn shellcheck(scripts: &Texts) -> io::Result<Vec<Problem>> {
     let problem = |comment: Comment| {
         let name = names.get(&comment.file).map_or("script", |name| name.as_str());
         let script = scripts.get(name).and_then(|text| text.lines().nth(comment.line.saturating_sub(1)));
-        let message =
-            format!("SC{}: {}: {}", comment.code, comment.message, script.unwrap_or_default().trim());
+        let message = format!("SC{}: {}: {}", comment.code, comment.message, script.unwrap_or_default().trim());
         Problem { file: format!("{name}, rendered"), line: Some(comment.line), message }
     };
     Ok(output.comments.into_iter().map(problem).collect())

@@ -37,12 +37,7 @@ pub(super) struct PoolValues {
 pub(super) type Inputs = BTreeMap<RecipeName, BTreeMap<String, Value>>;
 
 /// What every template of the recipe may use. `artifacts` are those of one step: name and path.
-pub(super) fn image(
-    recipe: &Recipe,
-    inputs: &Inputs,
-    arch: &str,
-    artifacts: &[(String, String)],
-) -> Map<String, Value> {
+pub(super) fn image(recipe: &Recipe, inputs: &Inputs, arch: &str, artifacts: &[(String, String)]) -> Map<String, Value> {
     let own = inputs.get(recipe.name()).cloned().unwrap_or_default();
     let declared = &recipe.file.artifacts;
     let images: BTreeMap<_, _> = declared.iter().filter_map(|a| Some((&a.name, a.image.as_ref()?))).collect();

@@ -18,9 +18,7 @@ pub(super) fn is_long(wait: &Wait) -> bool {
 /// One line, or nothing where the event is no news for a person.
 pub fn line(what: &What) -> Option<String> {
     Some(match what {
-        What::Planned { .. } | What::Started { .. } | What::Waits { .. } | What::Settled { .. } => {
-            return None;
-        }
+        What::Planned { .. } | What::Started { .. } | What::Waits { .. } | What::Settled { .. } => return None,
         What::Added { machine, pool } => format!("{machine}  added to pool {pool}"),
         What::Phase { machine, to, why, .. } => match why {
             Some(why) => format!("{machine}  {}: {why}", phase(*to)),
@@ -31,9 +29,7 @@ pub fn line(what: &What) -> Option<String> {
         What::Finished { machine, job, changed: Some(false), .. } => {
             format!("{machine}  {job}: nothing to change")
         }
-        What::Finished { machine, job, took: time, .. } => {
-            format!("{machine}  {job}: done in {}", took(*time))
-        }
+        What::Finished { machine, job, took: time, .. } => format!("{machine}  {job}: done in {}", took(*time)),
         What::Failed { machine, job, took: time, why, again, .. } => {
             let next = if *again { "; will be tried again" } else { "" };
             format!("{machine}  {job}: failed after {}: {why}{next}", took(*time))
@@ -68,10 +64,7 @@ mod tests {
         let (from, to) = (Phase::Creating, Phase::Configuring);
         let took = Duration::from_millis(1240);
         let cases = [
-            (
-                What::Added { machine: machine.clone(), pool: pool.clone() },
-                Some("lab1-workers-2  added to pool workers"),
-            ),
+            (What::Added { machine: machine.clone(), pool: pool.clone() }, Some("lab1-workers-2  added to pool workers")),
             (
                 What::Phase { machine: machine.clone(), pool: pool.clone(), from, to, why: None },
                 Some("lab1-workers-2  is up, being configured"),
@@ -96,9 +89,7 @@ mod tests {
                     tail: vec![],
                     again: true,
                 },
-                Some(
-                    "lab1-workers-2  kubernetes/join: failed after 1.2s: exit status 3; will be tried again",
-                ),
+                Some("lab1-workers-2  kubernetes/join: failed after 1.2s: exit status 3; will be tried again"),
             ),
             (What::Waits { waits: vec![] }, None),
         ];

@@ -81,8 +81,7 @@ impl Timeline {
                 let length = column(span.end).saturating_sub(from).max(1);
                 let bar = if span.ok { "█" } else { "x" }.repeat(length);
                 let row = format!("{}{bar}", " ".repeat(from));
-                let _ =
-                    writeln!(text, "  {:label$}  {row:width$}  {}", span.job, took(span.end - span.start));
+                let _ = writeln!(text, "  {:label$}  {row:width$}  {}", span.job, took(span.end - span.start));
             }
         }
         text
@@ -101,8 +100,7 @@ impl Timeline {
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
              <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
         );
-        let step =
-            [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0].into_iter().find(|s| total / s <= 12.0).unwrap_or(600.0);
+        let step = [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0].into_iter().find(|s| total / s <= 12.0).unwrap_or(600.0);
         let mut tick = 0.0;
         while tick <= total {
             let at = LEFT + tick / total * WIDE;
@@ -116,8 +114,7 @@ impl Timeline {
         }
         let mut y = ROW * 1.5;
         for (machine, spans) in &self.spans {
-            let _ =
-                writeln!(svg, "<text x=\"6\" y=\"{:.1}\" font-weight=\"bold\">{machine}</text>", y + 12.0);
+            let _ = writeln!(svg, "<text x=\"6\" y=\"{:.1}\" font-weight=\"bold\">{machine}</text>", y + 12.0);
             y += ROW;
             for span in spans {
                 let (from, to) = (x(span.start), x(span.end));

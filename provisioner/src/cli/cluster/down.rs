@@ -8,9 +8,9 @@ use super::{DownArgs, confirm, interrupts, site};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::{Output, out};
 use crate::clock;
-use crate::cluster::down;
 use crate::cluster::input::{self, Given};
 use crate::cluster::site::{self as sites, Site};
+use crate::cluster::down;
 use crate::duration::{short, took};
 use crate::names::ClusterName;
 use crate::provider::{self, sandbox};
@@ -63,8 +63,9 @@ pub(super) async fn down(args: &DownArgs, output: Output) -> Result<Exit, Failur
             Err(failure.hint(format!("go on with: continuum cluster down {name}")))
         }
         Down::Stopped(stop) => Err(Failure::say(Exit::Failed, stop)),
-        Down::Interrupted => Err(Failure::say(Exit::Interrupted, "interrupted")
-            .hint(format!("go on with: continuum cluster down {name}"))),
+        Down::Interrupted => {
+            Err(Failure::say(Exit::Interrupted, "interrupted").hint(format!("go on with: continuum cluster down {name}")))
+        }
     }
 }
 
@@ -93,11 +94,7 @@ fn which(text: &str) -> Result<(ClusterName, provider::Config), Failure> {
 }
 
 /// The cluster, from its folder or by its tags; `None` if there is nothing.
-async fn open(
-    name: &ClusterName,
-    config: &provider::Config,
-    args: &DownArgs,
-) -> Result<Option<Site>, Failure> {
+async fn open(name: &ClusterName, config: &provider::Config, args: &DownArgs) -> Result<Option<Site>, Failure> {
     let dir = StateDir::of(name)?;
     let record = dir.record()?;
     let wanted = args.id.as_deref();
@@ -117,8 +114,7 @@ async fn open(
             Ok(Some(sites::stand_in(name, config, id).await.map_err(site)?))
         }
         _ => {
-            let mut failure =
-                Failure::say(Exit::Refused, format!("{} clusters are called {name}", found.len()));
+            let mut failure = Failure::say(Exit::Refused, format!("{} clusters are called {name}", found.len()));
             for (id, machines) in found {
                 failure = failure.hint(format!("--id {id}   ({} machines)", machines.len()));
             }

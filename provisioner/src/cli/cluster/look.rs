@@ -20,8 +20,7 @@ use crate::state;
 pub(super) async fn status(name: &ClusterName, output: Output) -> Result<Exit, Failure> {
     let mut seen = look::look(name).await.map_err(site)?;
     let status = seen.status(name).await;
-    let fine =
-        status.machines.iter().all(|line| line.phase.as_deref() == Some("Ready") && line.node != Some(false));
+    let fine = status.machines.iter().all(|line| line.phase.as_deref() == Some("Ready") && line.node != Some(false));
     let exit = if fine { Exit::Done } else { Exit::Incomplete };
     if output == Output::Json {
         out::json(&status)?;
@@ -37,8 +36,7 @@ pub(super) async fn status(name: &ClusterName, output: Output) -> Result<Exit, F
                 Some(false) => "not Ready".to_owned(),
                 None => dash(),
             };
-            let exposed: Vec<String> =
-                line.exposed.iter().map(|(port, at)| format!("{port} at {at}")).collect();
+            let exposed: Vec<String> = line.exposed.iter().map(|(port, at)| format!("{port} at {at}")).collect();
             vec![
                 line.machine.to_string(),
                 line.phase.clone().unwrap_or_else(|| "no row".into()),
@@ -69,16 +67,13 @@ pub(super) fn list(output: Output) -> Result<Exit, Failure> {
         let Some(record) = dir.record()? else { continue };
         let ledger = crate::store::FileStore::peek(dir.path()).ok().flatten();
         let count = ledger.map_or(0, |ledger| ledger.rows().len());
-        let (id, place, file) =
-            (record.id.to_string(), record.provider.describe(), record.file.display().to_string());
+        let (id, place, file) = (record.id.to_string(), record.provider.describe(), record.file.display().to_string());
         objects.push(json!({"cluster": name, "id": id, "provider": place, "machines": count, "file": file}));
         rows.push(vec![name.to_string(), id, place, count.to_string(), file]);
     }
     match output {
         Output::Json => out::json(&objects)?,
-        Output::Text if rows.is_empty() => {
-            out::note("none; make one with: continuum cluster up cluster.yaml")
-        }
+        Output::Text if rows.is_empty() => out::note("none; make one with: continuum cluster up cluster.yaml"),
         Output::Text => out::line(&out::table(&["NAME", "ID", "ON", "MACHINES", "FILE"], &rows)),
     }
     Ok(Exit::Done)
@@ -90,22 +85,18 @@ pub(super) async fn ssh(args: &SshArgs) -> Result<Exit, Failure> {
     let Some((target, _)) = seen.reach(args.machine.as_ref()) else { return Err(unreachable(args, &seen)) };
     let exe = std::env::current_exe()?.display().to_string();
     let proxy: Vec<String> =
-        [exe.as_str(), "cluster", "dial", args.name.as_str(), target.machine.id.as_str(), "22"]
-            .map(str::to_owned)
-            .to_vec();
+        [exe.as_str(), "cluster", "dial", args.name.as_str(), target.machine.id.as_str(), "22"].map(str::to_owned).to_vec();
     let key = Keys::operator_file(&seen.dir.keys());
     let known_hosts = seen.dir.path().join("known_hosts");
     let access = Access { target: &target, key_file: &key, known_hosts: &known_hosts, proxy: &proxy };
     let mut command = ssh_command(&access, &args.command)?;
     // from here on this process is ssh, with its terminal, signals and exit code
     let error = command.exec();
-    Err(Failure::say(Exit::Environment, format!("cannot start ssh: {error}"))
-        .hint("apt-get install openssh-client"))
+    Err(Failure::say(Exit::Environment, format!("cannot start ssh: {error}")).hint("apt-get install openssh-client"))
 }
 
 fn unreachable(args: &SshArgs, seen: &Seen) -> Failure {
-    let what =
-        args.machine.as_ref().map_or_else(|| "a front-end that is Ready".to_owned(), ToString::to_string);
+    let what = args.machine.as_ref().map_or_else(|| "a front-end that is Ready".to_owned(), ToString::to_string);
     let known: Vec<&str> = seen.ledger().rows().keys().map(|name| name.as_str()).collect();
     Failure::say(Exit::Failed, format!("cannot reach {what}")).hint(format!("machines: {}", known.join(", ")))
 }

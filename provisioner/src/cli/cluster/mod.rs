@@ -166,11 +166,7 @@ fn refused(error: InputError) -> Failure {
             let missing = problems.iter().any(|problem| problem.message.contains("bundle"));
             let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
             let failure = Failure::say(Exit::Refused, text.join("\n       "));
-            if missing {
-                failure.hint("make one with: continuum bundle create PATH, then --bundle PATH")
-            } else {
-                failure
-            }
+            if missing { failure.hint("make one with: continuum bundle create PATH, then --bundle PATH") } else { failure }
         }
         other => Failure::new(Exit::Refused, other),
     }
@@ -195,8 +191,7 @@ fn site(error: SiteError) -> Failure {
 fn confirm(question: &str) -> Result<bool, Failure> {
     use std::io::{IsTerminal, Write};
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::say(Exit::Usage, "nobody can be asked here")
-            .hint("say --yes to go on without a question"));
+        return Err(Failure::say(Exit::Usage, "nobody can be asked here").hint("say --yes to go on without a question"));
     }
     let mut err = std::io::stderr();
     write!(err, "{question} [y/N] ")?;

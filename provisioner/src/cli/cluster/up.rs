@@ -6,12 +6,12 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::{FileArgs, UpArgs, confirm, interrupts, refused, site};
-use crate::cli::exit::{Exit, Failure};
-use crate::cli::{Output, out};
 use crate::clock;
 use crate::cluster::input::{self, Given, Input};
 use crate::cluster::site::{self as sites, Site};
 use crate::cluster::up::{self, Outlook, Up, UpError};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::{Output, out};
 use crate::duration::took;
 use crate::events::Sink;
 use crate::ledger::Phase;
@@ -184,8 +184,7 @@ fn write_timeline(path: Option<&Path>, reporter: &Reporter) -> Result<(), Failur
 }
 
 fn retry(given: &Given) -> String {
-    let bundle =
-        given.bundle.as_ref().map_or_else(String::new, |path| format!(" --bundle {}", path.display()));
+    let bundle = given.bundle.as_ref().map_or_else(String::new, |path| format!(" --bundle {}", path.display()));
     format!("continuum cluster up {}{bundle}", given.file.display())
 }
 

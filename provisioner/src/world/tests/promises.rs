@@ -183,10 +183,13 @@ impl HostKeys for Rotating {
     }
 }
 
+/// Units of jobs, each with the number of host keys that were right for it.
+type Accepted = Arc<Mutex<Vec<(String, usize)>>>;
+
 /// Notes which host keys are accepted at each job.
 struct Watching {
     world: World,
-    accepted: Arc<Mutex<Vec<(String, usize)>>>,
+    accepted: Accepted,
     error: Option<RemoteError>,
 }
 
@@ -207,8 +210,8 @@ impl Remote for Watching {
     }
 }
 
-fn watched(world: &World, error: Option<RemoteError>) -> (Parts, Arc<Mutex<Vec<(String, usize)>>>) {
-    let accepted = Arc::default();
+fn watched(world: &World, error: Option<RemoteError>) -> (Parts, Accepted) {
+    let accepted = Accepted::default();
     let remote = Watching { world: world.clone(), accepted: Arc::clone(&accepted), error };
     let parts = world.parts(Sink::none());
     (Parts { remote: Arc::new(remote), keys: Arc::new(Rotating), ..parts }, accepted)
