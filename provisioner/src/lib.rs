@@ -34,3 +34,4 @@ pub mod cluster;
 pub mod report;
 pub mod cli;
 pub mod templates;
+pub mod shellcheck;

@@ -6,6 +6,7 @@ pub mod bundle;
 pub mod cluster;
 pub mod exit;
 pub mod out;
+pub mod recipe;
 pub mod sandbox;
 pub mod template;
 

@@ -1,34 +1,36 @@
-//! `recipe check`: renders everything that a recipe can render, with sample values, and lets shellcheck read it
-//! (shell: runs a program and writes temporary files).
+//! `recipe check`: renders everything that a recipe can render, with sample values, and lets somebody read it
+//! (see [`crate::shellcheck`]).
 
 use std::collections::BTreeMap;
-use std::io;
-use std::process::Command;
 
 use secrecy::SecretSlice;
-use serde::Deserialize;
 
 use super::model::Script;
 use super::parse::hooks;
 use super::{Cookbook, Hook, Problem, Recipe, Scripts, samples};
 use crate::names::{RecipeName, StepId};
 
-/// What rendering makes of good code: names become constants.
-const EXPECTED: &str = "SC2043,SC2050,SC2157,SC2194,SC2317";
-
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// How many scripts were rendered.
     pub scripts: usize,
-    /// Why shellcheck did not read them, if it did not.
+    /// Why nobody read them, if nobody did.
     pub not_read: Option<String>,
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
 }
 
+/// Rendered scripts by what they are: `kubernetes/init on front-end`.
+pub type Texts = BTreeMap<String, String>;
+
 /// Checks recipes together with what they need. Loading and [`Cookbook::new`] have found what they could before.
-pub fn check(cookbook: &Cookbook, which: &[RecipeName]) -> Report {
+/// `read` says what is wrong with scripts, or why it cannot say.
+pub fn check(
+    cookbook: &Cookbook,
+    which: &[RecipeName],
+    read: impl FnOnce(&Texts) -> Result<Vec<Problem>, String>,
+) -> Report {
     let mut report = Report { scripts: 0, not_read: None, problems: vec![] };
     let mut scripts = BTreeMap::new();
     for recipe in which.iter().filter_map(|name| cookbook.get(name)) {
@@ -41,16 +43,14 @@ pub fn check(cookbook: &Cookbook, which: &[RecipeName]) -> Report {
         }
     }
     report.scripts = scripts.len();
-    match shellcheck(&scripts) {
+    match read(&scripts) {
         Ok(problems) => report.problems.extend(problems),
-        Err(error) => report.not_read = Some(format!("shellcheck did not run: {error}")),
+        Err(error) => report.not_read = Some(error),
     }
     report.problems.sort();
     report.problems.dedup();
     report
 }
-
-type Texts = BTreeMap<String, String>;
 
 /// Every script of the recipe by what it is, for both roles, and what does not render.
 pub(super) fn render_all(
@@ -84,7 +84,8 @@ pub(super) fn render_all(
         for (key, hook) in declared(recipe) {
             let scripts = resolved.hook(&host, hook);
             let own = format!("# {}, hook {key}", recipe.name());
-            let mine = scripts.map(|all| all.into_iter().find(|text| text.contains(&own)).unwrap_or_default());
+            let mine =
+                scripts.map(|all| all.into_iter().find(|text| text.contains(&own)).unwrap_or_default());
             take(format!("{}/{key} (hook) on {name}", recipe.name()), mine);
         }
     }
@@ -106,42 +107,4 @@ fn declared(recipe: &Recipe) -> impl Iterator<Item = (&'static str, Hook)> {
         (key, hook)
     };
     hooks(&recipe.file.hooks).map(hook)
-}
-
-/// What shellcheck says of the scripts; an error if it cannot be run.
-fn shellcheck(scripts: &Texts) -> io::Result<Vec<Problem>> {
-    #[derive(Deserialize)]
-    struct Comment {
-        file: String,
-        line: usize,
-        code: u64,
-        message: String,
-    }
-    #[derive(Deserialize)]
-    struct Output {
-        comments: Vec<Comment>,
-    }
-    if scripts.is_empty() {
-        return Ok(vec![]);
-    }
-    let folder = tempfile::tempdir()?;
-    let names: BTreeMap<String, &String> =
-        scripts.keys().enumerate().map(|(index, name)| (format!("{index}.sh"), name)).collect();
-    for (file, name) in &names {
-        std::fs::write(folder.path().join(file), &scripts[*name])?;
-    }
-    let output = Command::new("shellcheck")
-        .args(["--shell=sh", "--format=json1", "--severity=style", "--exclude", EXPECTED, "--"])
-        .args(names.keys())
-        .current_dir(folder.path())
-        .output()?;
-    let output: Output = serde_json::from_slice(&output.stdout)
-        .map_err(|_| io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))?;
-    let problem = |comment: Comment| {
-        let name = names.get(&comment.file).map_or("script", |name| name.as_str());
-        let script = scripts.get(name).and_then(|text| text.lines().nth(comment.line.saturating_sub(1)));
-        let message = format!("SC{}: {}: {}", comment.code, comment.message, script.unwrap_or_default().trim());
-        Problem { file: format!("{name}, rendered"), line: Some(comment.line), message }
-    };
-    Ok(output.comments.into_iter().map(problem).collect())
 }

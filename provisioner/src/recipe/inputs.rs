@@ -92,7 +92,11 @@ mod tests {
             (InputKind::Cidr, json!("10.244.0.0/16"), Ok(())),
             (InputKind::Cidr, json!("fd00::/64"), Ok(())),
             (InputKind::Cidr, json!("0.0.0.0/0"), Ok(())),
-            (InputKind::Cidr, json!("10.244.0.0/33"), Err("must be an address range such as \"10.244.0.0/16\"")),
+            (
+                InputKind::Cidr,
+                json!("10.244.0.0/33"),
+                Err("must be an address range such as \"10.244.0.0/16\""),
+            ),
             (
                 InputKind::Cidr,
                 json!("10.244.1.0/16"),
@@ -116,6 +120,9 @@ mod tests {
         };
         assert_eq!(value(&input, &json!("host-gw")), Ok(()));
         assert_eq!(value(&input, &json!("xvxlan")), Err("must match vxlan|host-gw".into()));
-        assert_eq!(declaration("backend", &input), ["input \"backend\": the default must match vxlan|host-gw"]);
+        assert_eq!(
+            declaration("backend", &input),
+            ["input \"backend\": the default must match vxlan|host-gw"]
+        );
     }
 }

@@ -122,7 +122,7 @@ pub(super) fn job(
 
 /// A duration that was checked when the recipe was read.
 pub(super) fn duration(text: Option<&str>) -> Option<Duration> {
-    humantime::parse_duration(text?).ok()
+    crate::duration::parse(text?).ok()
 }
 
 /// A template's error as the engine knows it.

@@ -89,9 +89,13 @@ fn texts(folder: &Path) -> Result<BTreeMap<String, String>, Problem> {
         }
         let size = fs::metadata(&path).map_err(|error| say(&path, error.to_string()))?.len();
         if size > LARGEST {
-            return Err(say(&path, format!("is {size} bytes: large files are artifacts, not part of a recipe")));
+            return Err(say(
+                &path,
+                format!("is {size} bytes: large files are artifacts, not part of a recipe"),
+            ));
         }
-        let text = fs::read_to_string(&path).map_err(|error| say(&path, format!("cannot be read: {error}")))?;
+        let text =
+            fs::read_to_string(&path).map_err(|error| say(&path, format!("cannot be read: {error}")))?;
         texts.insert(name, text);
     }
     Ok(texts)

@@ -17,9 +17,11 @@ mod parse;
 mod problem;
 mod resolve;
 mod samples;
+#[cfg(test)]
+mod tests;
 mod values;
 
-pub use check::{Report, check};
+pub use check::{Report, Texts, check};
 pub use cookbook::Cookbook;
 pub use parse::Recipe;
 pub use problem::Problem;

@@ -95,7 +95,10 @@ impl Checker<'_> {
         let folder_name = self.recipe.folder.rsplit('/').next().unwrap_or_default();
         if file.recipe.as_str() != folder_name {
             let name = file.recipe.as_str();
-            self.say(name, format!("recipe {name:?} stands in a folder named {folder_name:?}: the names must agree"));
+            self.say(
+                name,
+                format!("recipe {name:?} stands in a folder named {folder_name:?}: the names must agree"),
+            );
         }
         self.unique("step", file.steps.iter().map(|step| step.name.as_str()));
         self.unique("fact", file.facts.iter().map(|fact| fact.name.as_str()));
@@ -144,9 +147,9 @@ impl Checker<'_> {
 
     fn duration(&mut self, text: Option<&str>, what: &str) {
         if let Some(text) = text
-            && let Err(error) = humantime::parse_duration(text)
+            && let Err(error) = crate::duration::parse(text)
         {
-            self.say(text, format!("{what}: {text:?} is no duration such as \"90s\" or \"10m\": {error}"));
+            self.say(text, format!("{what}: {text:?} {error}"));
         }
     }
 
@@ -160,7 +163,8 @@ impl Checker<'_> {
             self.say(name, format!("artifact {name:?}: only an image has a digest"));
         }
         for (arch, upstream) in &artifact.files {
-            let hex = |text: &str| text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            let hex =
+                |text: &str| text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
             if !hex(&upstream.sha256) {
                 let message = format!("artifact {name:?}, {arch}: sha256 must be 64 of 0-9 and a-f");
                 self.say(&upstream.sha256, message);
@@ -210,7 +214,10 @@ impl Checker<'_> {
             self.script(&fact.run, &what);
             self.duration(fact.keep.as_deref(), &what);
             match recipe.step(&fact.after) {
-                None => self.say(&fact.after, format!("{what}: `after` names no step of this recipe: {:?}", fact.after)),
+                None => self.say(
+                    &fact.after,
+                    format!("{what}: `after` names no step of this recipe: {:?}", fact.after),
+                ),
                 Some(step) if !step.is_for(Role::FrontEnd) => {
                     self.say(&fact.after, format!("{what}: step {:?} is not for front-ends", fact.after));
                 }

@@ -38,9 +38,8 @@ impl fmt::Display for Problem {
 pub(super) fn line_of(text: &str, word: &str, skip: usize) -> Option<usize> {
     let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
     let has = |line: &str| {
-        line.match_indices(word).any(|(at, _)| {
-            !line[..at].ends_with(inside) && !line[at + word.len()..].starts_with(inside)
-        })
+        line.match_indices(word)
+            .any(|(at, _)| !line[..at].ends_with(inside) && !line[at + word.len()..].starts_with(inside))
     };
     text.lines().enumerate().filter(|(_, line)| has(line)).nth(skip).map(|(index, _)| index + 1)
 }

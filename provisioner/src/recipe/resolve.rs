@@ -75,7 +75,12 @@ impl Cookbook {
         Ok(resolved)
     }
 
-    fn complete_inputs(&self, spec: &Spec, used: &BTreeSet<RecipeName>, problems: &mut Vec<Problem>) -> Inputs {
+    fn complete_inputs(
+        &self,
+        spec: &Spec,
+        used: &BTreeSet<RecipeName>,
+        problems: &mut Vec<Problem>,
+    ) -> Inputs {
         for name in spec.inputs.keys().filter(|name| !used.contains(*name)) {
             let message = format!("inputs for {:?}, which no pool uses", name.as_str());
             problems.push(Problem::new("recipes", message));
@@ -143,7 +148,8 @@ fn missing(recipe: &Recipe, artifact: &Artifact, arch: &str) -> Problem {
         || format!("{} {}", artifact.name, artifact.version),
         |image| format!("{} ({image})", artifact.name),
     );
-    let message = format!("artifact {what} for {arch} is in no bundle (make one with `continuum bundle create`)");
+    let message =
+        format!("artifact {what} for {arch} is in no bundle (make one with `continuum bundle create`)");
     let place = format!("{}/{RECIPE_FILE}", recipe.folder);
     Problem::at(&place, &recipe.texts[RECIPE_FILE], &artifact.name, message)
 }
@@ -164,7 +170,8 @@ impl Resolved {
     fn step(&self, recipe: &Recipe, step: &StepFile) -> Step {
         let facts: Vec<_> = step.facts.iter().filter_map(|fact| recipe.fact_id(fact).ok()).collect();
         let after = facts.iter().filter_map(|fact| {
-            let after = &self.recipes.get(&fact.recipe)?.file.facts.iter().find(|f| f.name == fact.step)?.after;
+            let after =
+                &self.recipes.get(&fact.recipe)?.file.facts.iter().find(|f| f.name == fact.step)?.after;
             Some(StepId { recipe: fact.recipe.clone(), step: after.clone() })
         });
         let after = after.collect::<BTreeSet<_>>().into_iter().collect();
@@ -205,7 +212,9 @@ impl Resolved {
         let artifacts = step.map_or(&[][..], |step| &step.artifacts);
         let paths: Vec<_> = artifacts
             .iter()
-            .filter_map(|name| Some((name.clone(), format!("{BLOB_FOLDER}/{}", self.blobs.files.get(name)?.sha256))))
+            .filter_map(|name| {
+                Some((name.clone(), format!("{BLOB_FOLDER}/{}", self.blobs.files.get(name)?.sha256)))
+            })
             .collect();
         let mut inputs = self.inputs.clone();
         inputs.retain(|name, _| pool.recipes.contains(name));
@@ -225,7 +234,9 @@ impl Resolved {
     pub fn image_steps(&self, pool: &PoolName) -> Vec<Step> {
         let is_image = |step: &Step| {
             let recipe = self.recipes.get(&step.id.recipe);
-            recipe.and_then(|recipe| recipe.step(&step.id.step)).is_some_and(|step| step.stage == Stage::Image)
+            recipe
+                .and_then(|recipe| recipe.step(&step.id.step))
+                .is_some_and(|step| step.stage == Stage::Image)
         };
         self.steps(pool).into_iter().filter(is_image).collect()
     }
@@ -270,9 +281,8 @@ impl Scripts for Resolved {
             let (key, script) = pick(&recipe.file.hooks, hook);
             let Some(script) = script else { continue };
             let what = format!("{}, hook {key}", recipe.name());
-            let values = self
-                .values(recipe, on, None)
-                .map_err(|why| RenderError { what: what.clone(), why })?;
+            let values =
+                self.values(recipe, on, None).map_err(|why| RenderError { what: what.clone(), why })?;
             let text = job::question(recipe, script, &format!("hook {key}"), &values);
             scripts.push(text.map_err(|error| refused(&what, &error))?);
         }

@@ -66,7 +66,8 @@ fn sample(input: &Input) -> Value {
 pub(super) fn blobs<'a>(recipes: impl Iterator<Item = &'a Recipe>) -> Blobs {
     let artifacts = recipes.flat_map(|recipe| &recipe.file.artifacts);
     let blob = |name: &String| {
-        let letters = name.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(257).wrapping_add(u64::from(byte)));
+        let letters =
+            name.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(257).wrapping_add(u64::from(byte)));
         Blob { sha256: format!("{letters:064x}"), size: 1, path: PathBuf::from("/nonexistent") }
     };
     let files = artifacts.map(|artifact| (artifact.name.clone(), blob(&artifact.name))).collect();

@@ -8,7 +8,7 @@
 //! | `image.NAME`, `version.NAME` | yes | an artifact's image reference, its version |
 //! | `arch` | yes | `amd64`, `arm64` |
 //! | `host` | no | `name, pool, role, machine, provider_id, address, cpu_millis, memory_bytes, zone` |
-//! | `pool` | no | `name, labels, taints` |
+//! | `pool` | no | `name, labels`, `taints`: `[{key, value, effect}]` |
 //! | `front_ends`, `operator_addresses` | no | `[{name, address}]`, addresses as text |
 //! | `cluster`, `provider`, `internet` | no | `{id, name}`, `sandbox`, whether machines reach the outside |
 //! | `reserved` | no | `cpu_millis, memory_bytes`: all reservations of this machine's recipes |
@@ -37,7 +37,12 @@ pub(super) struct PoolValues {
 pub(super) type Inputs = BTreeMap<RecipeName, BTreeMap<String, Value>>;
 
 /// What every template of the recipe may use. `artifacts` are those of one step: name and path.
-pub(super) fn image(recipe: &Recipe, inputs: &Inputs, arch: &str, artifacts: &[(String, String)]) -> Map<String, Value> {
+pub(super) fn image(
+    recipe: &Recipe,
+    inputs: &Inputs,
+    arch: &str,
+    artifacts: &[(String, String)],
+) -> Map<String, Value> {
     let own = inputs.get(recipe.name()).cloned().unwrap_or_default();
     let declared = &recipe.file.artifacts;
     let images: BTreeMap<_, _> = declared.iter().filter_map(|a| Some((&a.name, a.image.as_ref()?))).collect();
@@ -51,6 +56,7 @@ pub(super) fn image(recipe: &Recipe, inputs: &Inputs, arch: &str, artifacts: &[(
 /// What only a machine's own scripts may use.
 pub(super) fn node(host: &Host, pool: &PoolValues, provider: &str, internet: bool) -> Map<String, Value> {
     let cluster_name = host.cluster.name().map_or_else(|| host.cluster.to_string(), |name| name.to_string());
+    let taints: Vec<_> = pool.taints.iter().map(|taint| split_taint(taint)).collect();
     let front_ends: Vec<_> =
         host.front_ends.iter().map(|(name, address)| json!({"name": name, "address": address})).collect();
     object(json!({
@@ -60,7 +66,7 @@ pub(super) fn node(host: &Host, pool: &PoolValues, provider: &str, internet: boo
             "address": host.address, "cpu_millis": host.shape.cpu.millis,
             "memory_bytes": host.shape.memory.bytes, "zone": host.zone,
         },
-        "pool": {"name": host.pool, "labels": pool.labels, "taints": pool.taints},
+        "pool": {"name": host.pool, "labels": pool.labels, "taints": taints},
         "front_ends": front_ends,
         "operator_addresses": host.operator_addresses,
         "cluster": {"id": host.cluster, "name": cluster_name},
@@ -68,6 +74,13 @@ pub(super) fn node(host: &Host, pool: &PoolValues, provider: &str, internet: boo
         "internet": internet,
         "reserved": {"cpu_millis": pool.cpu_millis, "memory_bytes": pool.memory_bytes},
     }))
+}
+
+/// `key=value:Effect` or `key:Effect`, as Kubernetes writes it.
+fn split_taint(taint: &str) -> Value {
+    let (rest, effect) = taint.rsplit_once(':').unwrap_or((taint, "NoSchedule"));
+    let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
+    json!({"key": key, "value": value, "effect": effect})
 }
 
 fn object(value: Value) -> Map<String, Value> {
