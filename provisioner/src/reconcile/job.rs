@@ -187,6 +187,7 @@ impl Reconciler {
     pub(super) fn spawn(&mut self, action: Action, work: Work) {
         let (name, what, on_machine) = (action.name().clone(), action.what(), is_on_machine(&action));
         let pool = self.ledger.row(&name).map(|row| row.pool.clone());
+        self.told_settled = false;
         self.tell(What::Started { machine: name.clone(), pool, job: what.clone() });
         let task = self.jobs.spawn(async move { Finished::Action(Box::new(action), work.await) }).id();
         let started = self.parts.clock.now();

@@ -87,11 +87,11 @@ const MACHINE_JOBS: usize = 64;
 /// How often a step is tried by one run before it gives up: passing failures are over after two.
 const TRIES: u32 = 3;
 /// The shortest time between two passes without news, and the longest: soon enough that nobody notices, seldom
-/// enough that a cloud's rate limits do not. A cloud that settles fast is asked more often.
-const INTERVAL: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
-
-fn longest_interval(settle: Duration) -> Duration {
-    (settle / 4).clamp(INTERVAL.0, INTERVAL.1)
+/// enough that a cloud's rate limits do not. A cloud that settles fast is near, and is asked more often: the
+/// sandbox every 0.1 to 0.25 s, others every 0.2 to 2 s.
+fn intervals(settle: Duration) -> (Duration, Duration) {
+    let ms = Duration::from_millis;
+    ((settle / 20).clamp(ms(50), ms(200)), (settle / 8).clamp(ms(200), ms(2000)))
 }
 
 /// Makes one ledger true. One at a time for each ledger: the store's lock and compare-and-swap see to it.
@@ -121,6 +121,8 @@ pub struct Reconciler {
     last_waits: Vec<(crate::plan::Subject, crate::plan::Reason)>,
     stop: Option<Stop>,
     news: bool,
+    /// Whether the last thing told is that everything is settled: said once, however often it is looked at.
+    told_settled: bool,
 }
 
 impl Reconciler {
@@ -158,6 +160,7 @@ impl Reconciler {
             last_waits: Vec::new(),
             stop: None,
             news: true,
+            told_settled: false,
         }
     }
 
@@ -216,7 +219,8 @@ impl Reconciler {
     pub async fn settle(&mut self, spec: &Spec, cancel: &CancellationToken) -> Result<Ended, StoreError> {
         let began = self.parts.clock.now();
         self.prepare(spec).await?;
-        let mut interval = INTERVAL.0;
+        let (shortest, longest) = intervals(self.limits.settle);
+        let mut interval = shortest;
         loop {
             self.collect();
             if cancel.is_cancelled() && self.stop.is_none() {
@@ -231,12 +235,13 @@ impl Reconciler {
                 return Ok(Ended::Stopped(stop));
             }
             if settled && self.jobs.is_empty() {
-                let took = self.since(began);
-                self.tell(What::Settled { took });
+                if !std::mem::replace(&mut self.told_settled, true) {
+                    self.tell(What::Settled { took: self.since(began) });
+                }
                 return Ok(Ended::Settled);
             }
-            interval = if std::mem::take(&mut self.news) { INTERVAL.0 } else { interval.mul_f32(1.5) };
-            interval = interval.min(longest_interval(self.limits.settle));
+            interval = if std::mem::take(&mut self.news) { shortest } else { interval.mul_f32(1.5) };
+            interval = interval.min(longest);
             self.rest(interval, cancel).await;
         }
     }

@@ -24,10 +24,10 @@ pub(super) struct Listing {
     scaffold: bool,
 }
 
-/// How old a list may be when a finished job wakes the engine: a tenth of the settle time is nothing against the
+/// How old a list may be when a finished job wakes the engine: a twentieth of the settle time is nothing against the
 /// lag that the settle time allows for, and a burst of finished jobs must not become a burst of lists.
 fn list_again_after(settle: Duration) -> Duration {
-    (settle / 10).min(Duration::from_secs(2))
+    (settle / 20).min(Duration::from_secs(2))
 }
 
 impl Reconciler {

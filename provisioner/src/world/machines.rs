@@ -85,6 +85,7 @@ impl Remote for World {
         self.point().await;
         self.clock.sleep(CALL).await;
         self.up(target)?;
+        self.state().asked.push((target.name.clone(), script.to_owned()));
         if script != "nodes" {
             return Ok(SecretSlice::from(b"a secret".to_vec()));
         }

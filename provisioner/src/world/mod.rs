@@ -67,6 +67,7 @@ struct State {
     units: BTreeMap<(MachineId, String), Done>,
     nodes: BTreeMap<MachineName, Timestamp>,
     log: Vec<(MachineName, String)>,
+    asked: Vec<(MachineName, String)>,
     stored: Option<String>,
     points: u64,
     kill_at: Option<u64>,
@@ -92,6 +93,7 @@ impl World {
             units: BTreeMap::new(),
             nodes: BTreeMap::new(),
             log: Vec::new(),
+            asked: Vec::new(),
             stored: None,
             points: 0,
             kill_at: None,
@@ -171,6 +173,16 @@ impl World {
     /// Every script that ran, in order: machine and unit.
     pub fn log(&self) -> Vec<(MachineName, String)> {
         self.state().log.clone()
+    }
+
+    /// Every question that was asked of a machine, in order: machine and script.
+    pub fn asked(&self) -> Vec<(MachineName, String)> {
+        self.state().asked.clone()
+    }
+
+    /// How many machines were ever made.
+    pub fn made(&self) -> u64 {
+        self.state().next_id - 1
     }
 
     /// The nodes that the cluster knows, Ready or not.

@@ -1,5 +1,7 @@
 //! The engine over the world: whole runs.
 
+mod promises;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
