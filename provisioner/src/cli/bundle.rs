@@ -6,8 +6,9 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
+use super::Output;
 use crate::bundle::create::{How, create};
 use crate::bundle::oci::{self, Content, ImageSpec, Layer};
 use crate::bundle::{Bundle, Entry, Store};
@@ -39,12 +40,12 @@ pub struct CreateArgs {
     /// Download nothing; name what is missing
     #[arg(long)]
     pub offline: bool,
+    /// One more image for the bundle, beyond those that recipes name
+    #[arg(long = "image", value_name = "REFERENCE")]
+    pub images: Vec<String>,
     /// Processor architecture of the machines
     #[arg(long, default_value = host_arch(), value_parser = ["amd64", "arm64"])]
     pub arch: String,
-    /// How to print the result
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
 }
 
 /// Arguments that name a bundle.
@@ -52,9 +53,6 @@ pub struct CreateArgs {
 pub struct BundleArgs {
     /// The bundle: a folder or a .tar.zst
     pub bundle: PathBuf,
-    /// How to print the result
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
 }
 
 /// Arguments of the hidden `bundle build-image`.
@@ -86,16 +84,6 @@ pub struct BuildImageArgs {
     pub files: Vec<String>,
 }
 
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Output {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs.
-    Json,
-}
-
 const fn host_arch() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
 }
@@ -103,29 +91,36 @@ const fn host_arch() -> &'static str {
 /// Runs a command; data goes to `out`, everything else to stderr. `recipes` are those whose artifacts a bundle must hold.
 pub fn run(
     command: &BundleCommand,
+    output: Output,
     recipes: &dyn Fn() -> anyhow::Result<Vec<RecipeFile>>,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     let store = || -> anyhow::Result<Store> { Ok(Store::open(&cache::folder()?)?) };
     match command {
-        BundleCommand::Create(args) => create_bundle(args, &store()?, &recipes()?, out),
-        BundleCommand::List(args) => show(&Bundle::open(&args.bundle, &store()?)?, args.output, out),
-        BundleCommand::Verify(args) => verify(&Bundle::open(&args.bundle, &store()?)?, args.output, out),
+        BundleCommand::Create(args) => create_bundle(args, output, &store()?, &recipes()?, out),
+        BundleCommand::List(args) => show(&Bundle::open(&args.bundle, &store()?)?, output, out),
+        BundleCommand::Verify(args) => verify(&Bundle::open(&args.bundle, &store()?)?, output, out),
         BundleCommand::BuildImage(args) => build_image(args, out),
     }
 }
 
 fn create_bundle(
     args: &CreateArgs,
+    output: Output,
     store: &Store,
     recipes: &[RecipeFile],
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     let progress = progress();
-    let how = How { from: args.from.as_deref(), download: !args.offline, progress: &progress };
+    let how = How {
+        from: args.from.as_deref(),
+        images: &args.images,
+        download: !args.offline,
+        progress: &progress,
+    };
     let bundle = create(store, recipes, &args.arch, &args.out, &how)?;
-    if args.output == Output::Json {
-        return show(&bundle, args.output, out);
+    if output == Output::Json {
+        return show(&bundle, output, out);
     }
     let total: u64 = bundle.list().iter().map(|entry| entry.size).sum();
     let at = args.out.display();
