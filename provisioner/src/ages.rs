@@ -25,8 +25,10 @@ pub struct Age {
     pub boot: Duration,
     /// Ready and running, but its Node known to be missing or not ready.
     pub node: Duration,
-    phase: Duration,
-    in_phase: Option<Phase>,
+    /// In the phase below; [`within`](Self::within) reads it.
+    pub phase: Duration,
+    /// The phase that the row had in the last pass.
+    pub in_phase: Option<Phase>,
 }
 
 impl Age {

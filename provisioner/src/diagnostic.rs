@@ -288,7 +288,8 @@ fn snippet(out: &mut String, place: &Place, label: &str, before: usize, paint: P
             let from = if number == line && column + LEAD > SHOWN { column - LEAD } else { 0 };
             let part: String = text.chars().skip(from).take(SHOWN).map(visible).collect();
             skip = if number == line { from } else { skip };
-            let (left, right) = (if from > 0 { "…" } else { "" }, if from + SHOWN < length { "…" } else { "" });
+            let (left, right) =
+                (if from > 0 { "…" } else { "" }, if from + SHOWN < length { "…" } else { "" });
             format!("{left}{part}{right}")
         };
         if number < line && text.is_empty() {

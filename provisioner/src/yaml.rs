@@ -14,8 +14,8 @@ use serde_yaml::granit_parser::{self, ErrorKind, Event, Parser, ScalarStyle, Sca
 use crate::diagnostic::{Place, Problem, Source};
 use crate::tree::{Entry, Key, Kind, Node, Scalar, de};
 
-/// The largest file. The largest real one, a template with its types, has some tens of kB.
-const MAX_BYTES: usize = 4 << 20;
+/// The largest file that is read, in bytes. The largest real one, a template with its types, has some tens of kB.
+pub const MAX_BYTES: usize = 4 << 20;
 /// The most nodes after aliases are followed: a file of the largest size written by a person has fewer.
 const MAX_NODES: usize = 200_000;
 /// The deepest nesting; people stop at ten.

@@ -16,6 +16,12 @@ if ! getent hosts "$name" >/dev/null; then
   printf '%s %s\n' {{ host.address }} "$name" >>/etc/hosts
 fi
 
+# Without any name server the cluster's DNS does not even start. One that refuses is enough for the names inside.
+if ! grep -q '^nameserver' /etc/resolv.conf 2>/dev/null; then
+  echo "note: this machine knows no name server, so pods will find no names outside the cluster"
+  printf 'nameserver %s\n' {{ host.address }} >>/etc/resolv.conf
+fi
+
 # Where they are built into the kernel there is nothing to load.
 while read -r module; do
   modprobe -q "$module" 2>/dev/null || true

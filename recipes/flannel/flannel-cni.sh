@@ -11,6 +11,9 @@ fi
 # flannel itself hides pod addresses from the outside if it was told so; twice would hide them from other nodes.
 masquerade=true
 [ "$FLANNEL_IPMASQ" != true ] || masquerade=false
+# flannel writes the first address of the range for the range.
+address=${FLANNEL_SUBNET%/*}
+range=${address%.*}.$((${address##*.} - 1))/${FLANNEL_SUBNET#*/}
 mkdir -p "$(dirname "$conflist")"
 cat >"$conflist.new" <<END
 {
@@ -22,7 +25,7 @@ cat >"$conflist.new" <<END
       "isDefaultGateway": true, "ipMasq": $masquerade,
       "ipam": {
         "type": "host-local", "dataDir": "/run/cni/addresses",
-        "ranges": [[{"subnet": "$FLANNEL_SUBNET"}]], "routes": [{"dst": "$FLANNEL_NETWORK"}]
+        "ranges": [[{"subnet": "$range"}]], "routes": [{"dst": "$FLANNEL_NETWORK"}]
       }
     },
     {"type": "portmap", "capabilities": {"portMappings": true}}

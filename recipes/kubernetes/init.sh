@@ -15,5 +15,6 @@ if [ -e /etc/kubernetes/pki ] || [ -e /var/lib/etcd/member ]; then
 fi
 put kubelet-patch.yaml /etc/kubernetes/patches/kubeletconfiguration+merge.yaml
 put init.yaml /etc/kubernetes/kubeadm.yaml 0600
-kubeadm init --config /etc/kubernetes/kubeadm.yaml
+# Without the words about tokens: what is printed here is kept in a log.
+kubeadm init --config /etc/kubernetes/kubeadm.yaml --skip-token-print
 : >/var/lib/continuum/kubernetes-init

@@ -134,20 +134,45 @@ fn recipe_inputs(topology: &Topology, problems: &mut Problems) -> RecipeInputs {
     let mut all = RecipeInputs::new();
     for software in topology.nodes.iter().filter(|vertex| vertex.is_a(RECIPE)) {
         let Some(recipe) = recipe_of(software, problems) else { continue };
-        let values = all.entry(recipe.clone()).or_default();
-        for entry in software.properties.get("inputs").and_then(Node::map).unwrap_or_default() {
-            let value = entry.value.to_json();
-            match values.insert(entry.key.name.clone(), value.clone()) {
-                Some(other) if other != value => {
-                    let message = format!("input {:?} of recipe {recipe} has two values", entry.key.name);
-                    problems.push(Problem::at(&entry.key.place, message).help("give it once"));
+        if let Some(inputs) = software.properties.get("inputs") {
+            put_inputs(all.entry(recipe.clone()).or_default(), &recipe, inputs, problems);
+        }
+    }
+    // Last, so that a contradiction is shown where the cluster file has it.
+    for front_end in topology.nodes.iter().filter(|vertex| vertex.is_a(FRONT_END)) {
+        for entry in front_end.properties.get("recipe_inputs").and_then(Node::map).unwrap_or_default() {
+            match RecipeName::new(&entry.key.name) {
+                Ok(recipe) => {
+                    put_inputs(all.entry(recipe.clone()).or_default(), &recipe, &entry.value, problems)
                 }
-                _ => {}
+                Err(error) => {
+                    problems
+                        .push(Problem::at(&entry.key.place, format!("recipe {:?} {error}", entry.key.name)));
+                }
             }
         }
     }
     all.retain(|_, values| !values.is_empty());
     all
+}
+
+fn put_inputs(
+    values: &mut BTreeMap<String, serde_json::Value>,
+    recipe: &RecipeName,
+    given: &Node,
+    problems: &mut Problems,
+) {
+    for entry in given.map().unwrap_or_default() {
+        let value = entry.value.to_json();
+        match values.insert(entry.key.name.clone(), value.clone()) {
+            Some(other) if other != value => {
+                let message = format!("input {:?} of recipe {recipe} has two values", entry.key.name);
+                let help = format!("the other one is {other}: give one of them");
+                problems.push(Problem::at(&entry.key.place, message).help(help));
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Reader<'_> {
@@ -157,7 +182,7 @@ impl Reader<'_> {
         if vertex.is_a(FRONT_END) {
             let Some(node) = named("machine") else { return Vec::new() };
             // A front-end has its size beside its other values, a pool in `shape`.
-            let shape = self.shape(node, node, &format!("{}: cpu and memory", vertex.name.name));
+            let shape = self.shape(node, node, &vertex.name.name, "cpu: 2, memory: 4Gi");
             self.small_front_end(node, shape.as_ref());
             let pool = self.pool(node, Role::FrontEnd, 1, shape);
             return vec![(vertex.name.clone(), pool, self.recipes(node))];
@@ -173,7 +198,7 @@ impl Reader<'_> {
         let mut pools = Vec::new();
         for (key, node) in entries {
             let size = node.get("shape");
-            let shape = self.shape(size.unwrap_or(node), node, &format!("{}: shape", key.name));
+            let shape = self.shape(size.unwrap_or(node), node, &key.name, "shape: {cpu: 2, memory: 4Gi}");
             let count = node.get("count").and_then(Node::text).and_then(|text| text.parse().ok());
             let pool = self.pool(node, Role::Worker, count.unwrap_or_default(), shape);
             pools.push((key, pool, self.recipes(node)));
@@ -215,27 +240,30 @@ impl Reader<'_> {
         }
     }
 
-    /// The size of the machines: by numbers (in `size`) or by a flavor's name.
-    fn shape(&mut self, size: &Node, node: &Node, what: &str) -> Option<Shape> {
+    /// The size of the machines: by numbers (in `size`) or by a flavor's name. `example` is what to write.
+    fn shape(&mut self, size: &Node, node: &Node, pool: &str, example: &str) -> Option<Shape> {
         if let Some(flavor) = node.entry("flavor") {
             // A provider that could not be read was reported; whether it has flavors is not known then.
             if self.any_size {
                 let problem = Problem::at(&flavor.key.place, "the sandbox has no flavors");
-                self.problems.push(problem.help("give a size: {cpu: 2, memory: 4Gi}"));
+                self.problems.push(problem.help(format!("give a size instead: {example}")));
             }
             return None;
         }
-        match (size.get("cpu"), size.get("memory")) {
-            (Some(cpu), Some(memory)) => Some(Shape::of(
-                read::parsed::<Cpu>(cpu, "cpu", self.problems)?,
-                read::parsed::<Memory>(memory, "memory", self.problems)?,
-            )),
-            _ => {
-                let problem = Problem::at(&node.place.beginning(), format!("{what} is missing"));
-                self.problems.push(problem.expected("a size: {cpu: 2, memory: 4Gi}"));
-                None
+        let missing = match (size.get("cpu"), size.get("memory")) {
+            (Some(cpu), Some(memory)) => {
+                return Some(Shape::of(
+                    read::parsed::<Cpu>(cpu, "cpu", self.problems)?,
+                    read::parsed::<Memory>(memory, "memory", self.problems)?,
+                ));
             }
-        }
+            (Some(_), None) => "the memory",
+            (None, Some(_)) => "the cpu",
+            (None, None) => "the size",
+        };
+        let message = format!("{missing} of pool {pool:?} is missing");
+        self.problems.push(Problem::at(&node.place.beginning(), message).expected(example));
+        None
     }
 
     fn small_front_end(&mut self, node: &Node, shape: Option<&Shape>) {

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use crate::diagnostic::{Problem, did_you_mean, one_of};
 use crate::names::ClusterName;
 use crate::spec::Spec;
+use crate::tosca::topology::Output;
 use crate::tosca::{self, File, Library};
 use crate::tree::Node;
 use crate::tree::read::{self, Problems};
@@ -69,9 +70,24 @@ pub enum Missing {
     NotBuilt,
 }
 
-/// Reads a cluster file into a whole, checked [`Spec`] (the pools' steps are filled later, from recipes), or gives
-/// every problem in it and in the template that it names.
+/// A cluster file that is right.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// What it asks for. The pools' steps are filled later, from recipes.
+    pub spec: Spec,
+    /// What is allowed and probably not meant.
+    pub warnings: Vec<Warning>,
+    /// What the template tells its user once the machines run. The nodes in it are pools of the same name.
+    pub outputs: Vec<Output>,
+}
+
+/// [`read`] without the outputs.
 pub fn load(text: &str, file: &str, shelf: Shelf<'_>) -> Result<(Spec, Vec<Warning>), Vec<Problem>> {
+    read(text, file, shelf).map(|loaded| (loaded.spec, loaded.warnings))
+}
+
+/// Reads a cluster file as a whole, or gives every problem in it and in the template that it names.
+pub fn read(text: &str, file: &str, shelf: Shelf<'_>) -> Result<Loaded, Vec<Problem>> {
     let root = yaml::parse(text, file)?;
     let mut problems = Vec::new();
     top_level(&root, &mut problems);
@@ -93,12 +109,13 @@ pub fn load(text: &str, file: &str, shelf: Shelf<'_>) -> Result<(Spec, Vec<Warni
 
     let mut warnings = Vec::new();
     let parts = topology.as_ref().map(|topology| {
-        let no_zones = provider.as_ref().is_some_and(provider::Provider::has_any_size);
-        build::parts(topology, no_zones, &mut problems, &mut warnings)
+        let any_size = provider.as_ref().is_some_and(provider::Provider::has_any_size);
+        build::parts(topology, any_size, &mut problems, &mut warnings)
     });
+    let outputs = topology.map(|topology| topology.outputs).unwrap_or_default();
     match (name, provider, parts) {
         (Some(cluster), Some(provider), Some(parts)) if problems.is_empty() => {
-            Ok((parts.into_spec(cluster, provider), warnings))
+            Ok(Loaded { spec: parts.into_spec(cluster, provider), warnings, outputs })
         }
         _ => Err(problems),
     }

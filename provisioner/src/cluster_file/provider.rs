@@ -44,7 +44,7 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Provider> {
             let own = entries.iter().filter(|e| !matches!(e.key.name.as_str(), "type" | "internet"));
             let own = Node { kind: Kind::Map(own.cloned().collect()), place: node.place.clone() };
             let config = every::<sandbox::Config>(own, "provider", &["type", "internet"], problems)?;
-            (problems.len() == before).then(|| Provider { config: Config::Sandbox(config), internet })
+            (problems.len() == before).then_some(Provider { config: Config::Sandbox(config), internet })
         }
         later if PROVIDERS_LATER.contains(&later) => {
             let problem = Problem::at(&kind.place, format!("provider {later:?} is not built yet"));

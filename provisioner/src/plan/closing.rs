@@ -1,18 +1,28 @@
 //! The cluster is being taken down: nothing is created, everything goes.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use super::{Action, Decided, Draft};
-use crate::ledger::{Leaving, Phase};
+use super::{Action, Decided, Draft, Reason};
+use crate::ledger::{Leaving, Phase, Row};
 use crate::names::{MachineId, MachineName};
+use crate::spec::Role;
 
 impl Draft<'_> {
     pub(super) fn close(&mut self) -> Decided {
         let grace = self.ledger.closing.as_ref().map_or(0, |closing| closing.grace_secs);
+        let used =
+            |row: &Row| row.role == Role::Worker && matches!(row.phase(), Phase::Ready | Phase::Draining);
+        let drains = grace > 0 && self.ledger.rows().values().any(used);
         for name in self.names() {
-            match self.ledger.row(&name).map(crate::ledger::Row::phase) {
-                Some(Phase::Ready) if grace > 0 => self.ledger.drain(&name, Leaving::Closing)?,
-                Some(Phase::Draining) if grace > 0 => {}
+            let row = self.ledger.row(&name);
+            match row.map(|row| (row.role, row.phase())) {
+                Some((Role::FrontEnd, Phase::Ready)) if drains => {
+                    self.wait_machine(&name, Reason::Last, Duration::ZERO, None);
+                    continue;
+                }
+                Some((Role::Worker, Phase::Ready)) if drains => self.ledger.drain(&name, Leaving::Closing)?,
+                Some((Role::Worker, Phase::Draining)) if drains => {}
                 Some(_) => self.ledger.delete(&name, Leaving::Closing)?,
                 None => {}
             }

@@ -134,14 +134,13 @@ impl fmt::Display for Stop {
             ),
             Self::NameClash { other, machines } => write!(
                 f,
-                "another cluster of this name is there: {} of cluster id {other}; choose another name, or adopt it \
-                 (`continuum cluster adopt`)",
+                "another cluster of this name is there: {} of cluster id {other}; choose another name, or \
+                 take that one down first",
                 list(machines)
             ),
             Self::OtherLedger { other, machines } => write!(
                 f,
-                "{} belong to ledger {other}, not to this one: another computer or folder manages them; use that \
-                 one, or adopt them (`continuum cluster adopt`)",
+                "{} belong to ledger {other}, not to this one: another computer or folder manages them; use that one",
                 list(machines)
             ),
             Self::WrongCloud { ledger, seen } => write!(
@@ -150,8 +149,8 @@ impl fmt::Display for Stop {
             ),
             Self::Vanished { machines, of } => write!(
                 f,
-                "{} of {of} machines are gone together, though nobody here deleted them: {}; check the cloud, then \
-                 say that they are really lost",
+                "{} of {of} machines are gone together, though nobody here deleted them: {}; check the cloud; if \
+                 they are really lost, say so with `--accept-lost`",
                 machines.len(),
                 list(machines)
             ),

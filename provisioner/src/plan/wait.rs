@@ -77,8 +77,8 @@ pub enum Reason {
         /// What else is known.
         why: String,
     },
-    /// It is being drained.
-    Draining,
+    /// A front-end goes after the machines that it empties.
+    Last,
     /// It is being deleted.
     Deleting,
     /// Another machine of the same name is being deleted first.
@@ -136,7 +136,7 @@ impl fmt::Display for Reason {
             Self::Node { why } => write!(f, "its node is not ready: {why}"),
             Self::NodesUnknown { why } => write!(f, "nodes are not known: {why}"),
             Self::Missing { why } => write!(f, "not in the cloud's list: {why}"),
-            Self::Draining => f.write_str("is being drained"),
+            Self::Last => f.write_str("goes last, after the machines that it empties"),
             Self::Deleting => f.write_str("is being deleted"),
             Self::Duplicate => f.write_str("another machine of this name is deleted first"),
             Self::Backoff { why } => write!(f, "tries again later: {why}"),

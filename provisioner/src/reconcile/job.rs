@@ -75,13 +75,18 @@ pub(super) fn is_on_machine(action: &Action) -> bool {
 type Work = BoxFuture<'static, Outcome>;
 
 /// A machine that a script runs on, and what the script may know of it.
-pub(super) struct Place {
-    pub(super) target: Target,
-    pub(super) host: Host,
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// How to reach it.
+    pub target: Target,
+    /// What scripts may know of it.
+    pub host: Host,
 }
 
 impl Reconciler {
-    pub(super) fn place(&self, name: &MachineName) -> Option<Place> {
+    /// How to reach the machine of a row, as listed last, and what scripts may know of it: for hooks that the caller
+    /// runs by itself (kubeconfig, settled, images). `None` while it is not listed or has no address.
+    pub fn place(&self, name: &MachineName) -> Option<Place> {
         let target = self.target(name)?;
         let host = self.host(name, &target)?;
         Some(Place { target, host })

@@ -13,6 +13,8 @@ mod job;
 mod nodes;
 mod pass;
 
+pub use job::Place;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +30,8 @@ use crate::ledger::Ledger;
 use crate::names::{CloudId, MachineId, MachineName};
 use crate::plan::{Limits, Nodes, Plan, Stop};
 use crate::provider::{Machine, Provider, ProviderError, UserData};
-use crate::recipe::Scripts;
-use crate::remote::{Job, Remote};
+use crate::recipe::{Host, Scripts};
+use crate::remote::{Job, Remote, Target};
 use crate::spec::{Role, Spec};
 use crate::store::{Store, StoreError};
 
@@ -85,8 +87,12 @@ const MACHINE_JOBS: usize = 64;
 /// How often a step is tried by one run before it gives up: passing failures are over after two.
 const TRIES: u32 = 3;
 /// The shortest time between two passes without news, and the longest: soon enough that nobody notices, seldom
-/// enough that a cloud's rate limits do not.
+/// enough that a cloud's rate limits do not. A cloud that settles fast is asked more often.
 const INTERVAL: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+
+fn longest_interval(settle: Duration) -> Duration {
+    (settle / 4).clamp(INTERVAL.0, INTERVAL.1)
+}
 
 /// Makes one ledger true. One at a time for each ledger: the store's lock and compare-and-swap see to it.
 pub struct Reconciler {
@@ -111,6 +117,7 @@ pub struct Reconciler {
     forgotten: BTreeSet<MachineName>,
     paused: BTreeSet<MachineName>,
     nodes: nodes::Watch,
+    outdated: Vec<MachineName>,
     last_waits: Vec<(crate::plan::Subject, crate::plan::Reason)>,
     stop: Option<Stop>,
     news: bool,
@@ -147,6 +154,7 @@ impl Reconciler {
             forgotten: BTreeSet::new(),
             paused: BTreeSet::new(),
             nodes: nodes::Watch::default(),
+            outdated: Vec::new(),
             last_waits: Vec::new(),
             stop: None,
             news: true,
@@ -163,15 +171,43 @@ impl Reconciler {
         self.list.as_ref().map_or(&[], |list| list.machines.as_deref().unwrap_or(&[]))
     }
 
+    /// How to reach the machine of a row, and what scripts may know of it. `None` before it was listed.
+    pub fn reach(&self, name: &MachineName) -> Option<(Target, Host)> {
+        self.place(name).map(|place| (place.target, place.host))
+    }
+
+    /// The first front-end that is Ready and runs.
+    pub fn front_end(&self) -> Option<(Target, Host)> {
+        self.ready_front_end().map(|place| (place.target, place.host))
+    }
+
+    /// Lists the machines, for those who only look.
+    pub async fn observe(&mut self, spec: &Spec) {
+        let now = self.parts.clock.now();
+        self.look(spec, now).await;
+    }
+
+    /// The nodes, asked for now.
+    pub async fn nodes_now(&self) -> Nodes {
+        match self.ready_front_end() {
+            Some(place) => nodes::ask(&self.parts, &place).await,
+            None => Nodes::Unknown("no front-end is Ready".into()),
+        }
+    }
+
+    /// Ready machines whose recipes have changed since: they are left as they are.
+    pub fn outdated(&self) -> &[MachineName] {
+        &self.outdated
+    }
+
     /// What one pass would do, without doing it: lists, plans, saves nothing and starts nothing. Nodes are
     /// not asked for, so waits for them are not in it.
     pub async fn preview(&mut self, spec: &Spec) -> Plan {
         let now = self.parts.clock.now();
-        let known = std::mem::replace(&mut self.nodes.answer, Nodes::Unused);
         self.look(spec, now).await;
         let seen = self.observation(now);
-        let plan = crate::plan::plan(spec, &self.ledger, &seen, now);
-        self.nodes.answer = known;
+        let mut plan = crate::plan::plan(spec, &self.ledger, &seen, now);
+        plan.waits.retain(|wait| !matches!(wait.reason, crate::plan::Reason::NodesUnknown { .. }));
         plan
     }
 
@@ -200,7 +236,7 @@ impl Reconciler {
                 return Ok(Ended::Settled);
             }
             interval = if std::mem::take(&mut self.news) { INTERVAL.0 } else { interval.mul_f32(1.5) };
-            interval = interval.min(INTERVAL.1);
+            interval = interval.min(longest_interval(self.limits.settle));
             self.rest(interval, cancel).await;
         }
     }

@@ -83,7 +83,7 @@ impl Reconciler {
         self.jobs.spawn(async move { Finished::Nodes(ask(&parts, &place).await) });
     }
 
-    fn ready_front_end(&self) -> Option<Place> {
+    pub(super) fn ready_front_end(&self) -> Option<Place> {
         let ready = |name: &&MachineName| {
             let running = |place: &Place| place.target.machine.state == MachineState::Running;
             self.place(name).is_some_and(|place| running(&place))
@@ -100,7 +100,7 @@ impl Reconciler {
 }
 
 /// Whatever goes wrong makes the nodes unknown; it never makes them none.
-async fn ask(parts: &Parts, place: &Place) -> Nodes {
+pub(super) async fn ask(parts: &Parts, place: &Place) -> Nodes {
     let scripts = match parts.scripts.hook(&place.host, Hook::Nodes) {
         Ok(scripts) => scripts,
         Err(error) => return Nodes::Unknown(error.to_string()),

@@ -48,6 +48,7 @@ impl Reconciler {
         self.ledger = plan.ledger.clone();
         self.save().await?;
         self.remember(&plan);
+        self.outdated = plan.outdated;
         for action in plan.actions {
             self.start(action);
         }

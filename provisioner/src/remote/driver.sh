@@ -11,6 +11,7 @@
 # What is secret and gone with the job, in $run/jobs/UNIT (memory):  driver  script  files/
 # Invariants: rc is there whole or not at all; a unit holds the lock $run/locks/UNIT.busy as long as it works;
 # jobs of one name are started one at a time, under $run/locks/UNIT.start.
+# A small job should cost little: where the shell itself can look, no process is made for it.
 set -u
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH LC_ALL=C
@@ -21,6 +22,10 @@ rest=16384 # of an output that is too long, this much of its end is kept: a fail
 
 say() { printf '%s\n' "$*" || exit 1; }
 refuse() { say "refuse $*"; exit 0; }
+
+# Makes a folder if it is not there.
+folder() { [ -d "$1" ] || mkdir -p "$1"; }
+open_folder() { [ -d "$1" ] || (umask 022 && mkdir -p "$1"); }
 
 # How long a file is; fails if there is none.
 size_of() { stat -Lc %s "$1" 2>/dev/null; }
@@ -35,7 +40,7 @@ clean() {
 # ---- serve ----
 
 serve() {
-  mkdir -p "$in/files" "$run/jobs" "$run/locks" || refuse "cannot make $run"
+  if ! { mkdir "$in/files" && folder "$run/jobs" && folder "$run/locks"; }; then refuse "cannot make $run"; fi
   missing=
   receive
   [ -z "$missing" ] || exit 0
@@ -69,7 +74,7 @@ receive() {
 blob() {
   [ "$(size_of "$state/blobs/$1")" != "$2" ] || return 0
   if [ "$(size_of "$state/shared/$1")" = "$2" ]; then
-    (umask 022 && mkdir -p "$state/blobs") && ln -sfn "$state/shared/$1" "$state/blobs/$1" && return
+    open_folder "$state/blobs" && ln -sfn "$state/shared/$1" "$state/blobs/$1" && return
   fi
   say "need $1"
   missing=1
@@ -77,8 +82,8 @@ blob() {
 
 # Start, join or take what is kept. A failure that was told is tried again; a success is not.
 decide() {
-  (umask 022 && mkdir -p "$state") || refuse "cannot make $state"
-  mkdir -p "$state/jobs" || refuse "cannot make $state/jobs"
+  open_folder "$state" || refuse "cannot make $state"
+  folder "$state/jobs" || refuse "cannot make $state/jobs"
   exec 8>>"$run/locks/$unit.start"
   flock -w 60 8 || refuse "another start of $unit does not end"
   if [ -f "$job/rc" ]; then
@@ -105,12 +110,13 @@ start() {
       tries=$((tries + 1))
       sleep 0.1
     done
+    rm -rf "$job" "$run/jobs/$unit"
   fi
   prune
-  rm -rf "$job" "$run/jobs/$unit"
   # the place of the status is taken now, so that a full disk cannot lose it
-  if ! { mkdir -p "$job" && : >"$job/out" && printf '%-31s\n' pending >"$job/rc.new" &&
-    cat /proc/sys/kernel/random/uuid >"$job/attempt"; }; then
+  read -r attempt </proc/sys/kernel/random/uuid
+  if ! { mkdir "$job" && : >"$job/out" && printf '%-31s\n' pending >"$job/rc.new" &&
+    say "$attempt" >"$job/attempt"; }; then
     refuse "cannot write to $job: $(df -h "$state" | tail -n 1)"
   fi
   mv "$in" "$run/jobs/$unit" || refuse "cannot move $in"
@@ -126,7 +132,11 @@ start() {
 
 # Two hundred jobs are kept: more than any machine's recipes have, a few kilobytes each once told.
 prune() {
-  find "$run" -maxdepth 1 -name 'in.*' -mmin +60 -exec rm -rf {} +
+  for old in "$run"/in.*; do # of conversations that were killed
+    kill -0 "${old##*.}" 2>/dev/null || rm -rf "$old"
+  done
+  set -- "$state"/jobs/*
+  [ $# -gt 200 ] || return 0
   # shellcheck disable=SC2012 # names are ours: a-z, 0-9 and -
   ls -1t "$state/jobs" | tail -n +200 | while read -r old; do
     if [ -f "$state/jobs/$old/rc" ]; then rm -rf "${state:?}/jobs/$old" "$run/locks/$old.start" "$run/locks/$old.busy"; fi
@@ -163,6 +173,7 @@ lost() {
 }
 
 emit() {
+  [ -s "$job/out" ] || return 0
   size=$(size_of "$job/out") || return 0
   [ "$size" -gt "$offset" ] || return 0
   n=$((size - offset))
@@ -173,11 +184,13 @@ emit() {
 }
 
 tell() {
-  if ! [ -f "$job/tail" ]; then
+  if [ -s "$job/out" ] && ! [ -f "$job/tail" ]; then
     tail -c 8192 "$job/out" | tail -n 20 >"$job/tail.new" && mv "$job/tail.new" "$job/tail"
   fi
-  say "tail $(size_of "$job/tail" || echo 0)"
-  cat "$job/tail" || exit 1
+  if [ -s "$job/tail" ]; then
+    say "tail $(size_of "$job/tail")"
+    cat "$job/tail" || exit 1
+  fi
   read -r status why <"$job/rc"
   changed=changed
   if [ -f "$job/result" ] && grep -qx unchanged "$job/result"; then changed=unchanged; fi
@@ -258,7 +271,7 @@ finish() {
 take() {
   blobs=$state/blobs
   temp=$blobs/.$1.$$
-  (umask 022 && mkdir -p "$blobs") || refuse "cannot make $blobs"
+  open_folder "$blobs" || refuse "cannot make $blobs"
   trap 'rm -rf "$in" "$temp"' EXIT
   mkfifo "$in/copy" || refuse "cannot write to $run"
   sha256sum <"$in/copy" >"$in/hash" &

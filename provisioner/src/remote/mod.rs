@@ -5,12 +5,14 @@
 
 mod client;
 mod log;
+mod openssh;
 mod ssh;
 mod talk;
 mod wire;
 
 pub use client::SshRemote;
 pub use log::path as log_path;
+pub use openssh::{Access, AccessError, ssh_command};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,6 +38,9 @@ pub struct Target {
 #[derive(Debug)]
 pub struct Job {
     /// Unit name, `[a-z0-9-]`: the same job again finds the unit that runs already, or its result.
+    /// A success is kept as long as the machine's disk: who wants it done afresh gives another name (the name
+    /// has a hash of the script, so a changed script is another job). A failure is kept until it was reported once;
+    /// after that the same name runs again.
     pub unit: String,
     /// POSIX sh, complete.
     pub script: String,

@@ -368,6 +368,18 @@ mod tests {
     }
 
     #[test]
+    fn the_driver_is_plain_sh() {
+        let shellcheck = std::process::Command::new("shellcheck")
+            .args(["--norc", concat!(env!("CARGO_MANIFEST_DIR"), "/src/remote/driver.sh")])
+            .args(["--shell=sh", concat!(env!("CARGO_MANIFEST_DIR"), "/src/keys/rotate.sh")])
+            .output();
+        match shellcheck {
+            Ok(said) => assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout)),
+            Err(e) => eprintln!("skipped: shellcheck: {e}"),
+        }
+    }
+
+    #[test]
     fn events_come_out_the_same_however_the_stream_is_cut() {
         let stream = b"Welcome!\ncontinuum 1\nneed aa\nattempt x-1\nout 5 12\ndone 0 exit beat\nout 17 1\n!\
                        tail 4\nab\ncdone 137 oom changed\n";

@@ -10,6 +10,7 @@
 //! words only here ([`model::Version`]).
 
 pub mod constraint;
+pub mod describe;
 pub mod function;
 pub mod model;
 pub mod parse;

@@ -10,7 +10,7 @@ use crate::tree::read::{self, Problems};
 use crate::tree::{Entry, Key, Kind, Node};
 
 /// Parts of TOSCA that are refused with a word, never ignored.
-const NOT_BUILT: [&str; 20] = [
+const NOT_BUILT: [&str; 23] = [
     "artifact_types",
     "artifacts",
     "copy",
@@ -19,6 +19,7 @@ const NOT_BUILT: [&str; 20] = [
     "group_types",
     "interface_types",
     "interfaces",
+    "key_schema",
     "namespace",
     "node_filter",
     "occurrences",
@@ -27,6 +28,8 @@ const NOT_BUILT: [&str; 20] = [
     "repositories",
     "substitution_mappings",
     "triggers",
+    "valid_source_types",
+    "valid_target_types",
     "validation",
     "workflows",
     "count",
@@ -49,9 +52,9 @@ fn only(entries: &[Entry], what: &str, known: &[&str], problems: &mut Problems) 
     }
 }
 
-fn description(node: &Node) -> String {
-    let text = node.get("description").and_then(Node::text).unwrap_or_default();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+fn description(node: &Node, problems: &mut Problems) -> String {
+    let text = node.get("description").and_then(|node| read::text(node, "description", problems));
+    text.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Reads a file.
@@ -74,7 +77,7 @@ pub fn document(root: &Node, problems: &mut Problems) -> Option<Document> {
 
     let mut document = Document {
         version,
-        description: description(root),
+        description: description(root, problems),
         imports: root.get("imports").map(|node| imports(node, problems)).unwrap_or_default(),
         types: Vec::new(),
         inputs: Vec::new(),
@@ -144,7 +147,7 @@ fn topology(node: &Node, document: &mut Document, problems: &mut Problems) {
     let entries = read::map(node, what, problems);
     only(entries, what, &["description", "inputs", "node_templates", "policies", "outputs"], problems);
     if document.description.is_empty() {
-        document.description = description(node);
+        document.description = description(node, problems);
     }
     let section = |name: &str, problems: &mut Problems| {
         node.get(name).map(|node| read::map(node, name, problems).to_vec()).unwrap_or_default()
@@ -159,7 +162,12 @@ fn topology(node: &Node, document: &mut Document, problems: &mut Problems) {
     if let Some(policies) = node.get("policies") {
         // 1.x writes a list of one-key mappings, and many files a mapping: both mean the same.
         for entry in named_items(policies, "policies", problems) {
-            document.policies.extend(policy(&entry, problems));
+            let Some(policy) = policy(&entry, problems) else { continue };
+            if document.policies.iter().any(|other| other.name.name == policy.name.name) {
+                let message = format!("there are two policies {:?}", policy.name.name);
+                problems.push(Problem::at(&policy.name.place, message).help("rename one of them"));
+            }
+            document.policies.push(policy);
         }
     }
 }
@@ -186,8 +194,7 @@ fn type_def(entry: &Entry, kind: TypeKind, problems: &mut Problems) -> TypeDef {
     let mut known = vec!["derived_from", "description", "metadata", "version", "properties"];
     match kind {
         TypeKind::Node => known.extend(["attributes", "capabilities", "requirements"]),
-        TypeKind::Capability => known.extend(["attributes", "valid_source_types"]),
-        TypeKind::Relationship => known.extend(["attributes", "valid_target_types"]),
+        TypeKind::Capability | TypeKind::Relationship => known.push("attributes"),
         TypeKind::Policy => known.push("targets"),
         TypeKind::Data => known.push("constraints"),
     }
@@ -200,7 +207,7 @@ fn type_def(entry: &Entry, kind: TypeKind, problems: &mut Problems) -> TypeDef {
         kind,
         name: entry.key.clone(),
         parent: node.get("derived_from").and_then(|n| read::name(n, "derived_from", problems)),
-        description: description(node),
+        description: description(node, problems),
         properties: definitions("properties", problems),
         attributes: definitions("attributes", problems),
         capabilities: node.get("capabilities").map(|n| capabilities(n, problems)).unwrap_or_default(),
@@ -223,17 +230,8 @@ fn names(node: &Node, what: &str, problems: &mut Problems) -> Vec<Key> {
 fn definition(entry: &Entry, kind: &str, problems: &mut Problems) -> Definition {
     let what = format!("{kind} {:?}", entry.key.name);
     let node = &entry.value;
-    let known = [
-        "type",
-        "description",
-        "required",
-        "default",
-        "status",
-        "constraints",
-        "entry_schema",
-        "key_schema",
-        "metadata",
-    ];
+    let known =
+        ["type", "description", "required", "default", "status", "constraints", "entry_schema", "metadata"];
     only(read::map(node, &what, problems), &what, &known, problems);
     let mut required = true;
     if let Some(node) = node.get("required") {
@@ -242,7 +240,7 @@ fn definition(entry: &Entry, kind: &str, problems: &mut Problems) -> Definition 
     Definition {
         name: entry.key.clone(),
         schema: schema(node, &entry.key, &what, problems),
-        description: description(node),
+        description: description(node, problems),
         required,
         default: node.get("default").cloned(),
     }
@@ -282,7 +280,7 @@ fn capabilities(node: &Node, problems: &mut Problems) -> Vec<CapabilityDef> {
         let type_name = if entry.value.text().is_some() {
             read::name(&entry.value, &what, problems)
         } else {
-            let known = ["type", "description", "valid_source_types"];
+            let known = ["type", "description"];
             only(read::map(&entry.value, &what, problems), &what, &known, problems);
             let type_node = entry.value.get("type");
             if type_node.is_none() {
@@ -425,5 +423,9 @@ fn output(entry: &Entry, problems: &mut Problems) -> Option<OutputDef> {
         problems.push(Problem::at(&entry.key.place, format!("{what} has no value")).expected("value: …"));
         return None;
     };
-    Some(OutputDef { name: entry.key.clone(), description: description(&entry.value), value: value.clone() })
+    Some(OutputDef {
+        name: entry.key.clone(),
+        description: description(&entry.value, problems),
+        value: value.clone(),
+    })
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::function::{self, Function};
-use super::model::{Definition, Document, TypeKind};
+use super::model::{Definition, Document, TypeKind, Version};
 use super::topology::Term;
 use super::value::Checker;
 use crate::diagnostic::{Place, Problem, did_you_mean, one_of};
@@ -180,7 +180,12 @@ impl<'a> Resolver<'a> {
                     // A key whose value is absent is left out, so that an optional input can be passed on.
                     let entries = entries.iter().filter_map(|entry| {
                         let value = self.evaluate(&entry.value, owner, problems)?;
-                        Some(Entry { key: entry.key.clone(), value })
+                        let mut key = entry.key.clone();
+                        // In TOSCA 2.0 `$$x` is how a key `$x` that is no function is written.
+                        if self.document.version == Version::Two && key.name.starts_with("$$") {
+                            key.name.remove(0);
+                        }
+                        Some(Entry { key, value })
                     });
                     let entries = entries.collect();
                     Some(Node { kind: Kind::Map(entries), place: node.place.clone() })

@@ -148,7 +148,7 @@ fn flatten(
             let message = format!("{} has more than {LONGEST_LINE} ancestors", key.0);
             problems.push(Problem::at(&parent.place, message).expected("a shorter line of derived_from"));
         } else if path.contains(&parent.name) {
-            let way = [path.as_slice(), &[parent.name.clone()]].concat().join(" -> ");
+            let way = [path.as_slice(), std::slice::from_ref(&parent.name)].concat().join(" -> ");
             problems.push(
                 Problem::at(&parent.place, format!("{} derives from itself: {way}", key.0))
                     .help("remove one derived_from of the circle"),

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::clock::Clock;
 
 /// How often every task may run before time jumps: more than the longest chain of tasks that wake each other.
-const ROUNDS: usize = 24;
+const ROUNDS: usize = 10;
 
 struct Inner {
     now: Timestamp,

@@ -155,6 +155,11 @@ impl World {
         }
     }
 
+    /// How many faults there were so far.
+    pub fn faults(&self) -> u64 {
+        self.state().random.hits()
+    }
+
     /// All machines that exist, listed or not.
     pub fn machines(&self) -> Vec<Machine> {
         let now = self.clock.now();

@@ -34,7 +34,7 @@ impl Scripts for WorldScripts {
             Hook::Nodes => "nodes",
             Hook::Drain => "drain",
             Hook::Forget => "forget",
-            Hook::Kubeconfig | Hook::Settled | Hook::LoadImage => return Ok(Vec::new()),
+            Hook::Kubeconfig | Hook::Settled | Hook::LoadImage | Hook::Bake => return Ok(Vec::new()),
         };
         Ok(vec![script.to_owned()])
     }

@@ -141,3 +141,50 @@ fn a_machine_that_falls_silent_is_noticed_and_joined_again() {
     assert!((30..55).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     lab.ask("for d in /proc/[0-9]*; do [ \"$(sed -n 's/^State:.//p' $d/status | cut -c1)\" != T ] || kill -KILL ${d#/proc/}; done; exit 0");
 }
+
+#[test]
+fn many_conversations_share_two_machines() {
+    let Some(lab) = Lab::from_env() else { return };
+    let answers = lab.wait(async {
+        let ask = |n: usize| {
+            let lab = &lab;
+            async move { lab.remote.ask(&lab.targets[n % 2], &format!("echo {n}; sleep 0.1")).await }
+        };
+        futures::future::join_all((0..24).map(ask)).await
+    });
+    for (n, answer) in answers.into_iter().enumerate() {
+        let answer = answer.unwrap();
+        assert_eq!(secrecy::ExposeSecret::expose_secret(&answer), format!("{n}\n").as_bytes());
+    }
+}
+
+/// By hand: `CONTINUUM_TEST_REBOOT` is a shell command that kills the first machine and boots it again.
+#[test]
+#[ignore = "needs a machine that may be killed"]
+fn a_job_whose_machine_went_down_is_run_again() {
+    let (Some(lab), Some(reboot)) = (Lab::from_env(), provisioner::env::var("CONTINUUM_TEST_REBOOT")) else {
+        return;
+    };
+    let counting = job("reboot", COUNT);
+    let result = lab.wait(async {
+        let rebooter = async {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            let status = tokio::process::Command::new("sh").args(["-c", &reboot]).status().await;
+            assert!(status.unwrap().success());
+        };
+        let run = async {
+            loop {
+                match lab.remote.run(lab.target(), &counting).await {
+                    Err(RemoteError::Dropped(_) | RemoteError::NotUp(_)) => {
+                        tokio::time::sleep(Duration::from_millis(200)).await;
+                    }
+                    other => return other,
+                }
+            }
+        };
+        tokio::join!(run, rebooter).0
+    });
+    assert_eq!(result.unwrap().status, 4);
+    let log = lab.log();
+    assert!(log.starts_with("== from 0\nline 1\n") && log.ends_with(&whole_log()), "{log}");
+}

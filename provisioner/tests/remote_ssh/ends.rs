@@ -42,8 +42,8 @@ fn a_script_has_a_clean_environment_its_files_and_no_input() {
     assert_eq!(tail[2].trim(), words.trim());
     assert_eq!((&tail[..2], &tail[3..]), (&expected[..2], &expected[3..]));
     // its script and files are gone with it
-    let left = lab.ask("sleep 0.3; ls /run/continuum/jobs; ls -d /run/continuum/in.* | wc -l; exit 0");
-    assert_eq!(left, "1\n", "only the question's own folder");
+    let left = lab.ask("sleep 0.3; ls /run/continuum/jobs; grep -rl 's3cret$' /run/continuum /var/lib/continuum/blobs; exit 0");
+    assert_eq!(left, "");
 }
 
 #[test]
@@ -102,6 +102,26 @@ fn a_job_that_prints_a_gigabyte_fills_neither_disk_nor_log() {
     assert!(log.ends_with("the end\n== ended: status 5\n"));
     let kept = lab.ask(&format!("du -sk /var/lib/continuum/jobs/{} | cut -f1", noisy.unit));
     assert!(kept.trim().parse::<u32>().unwrap() < 100, "{kept}");
+}
+
+#[test]
+fn a_full_disk_loses_no_status_and_is_named() {
+    let Some(lab) = Lab::from_env() else { return };
+    // a disk of 256 KiB in the place of the real one
+    let small = "mount -t tmpfs -o size=256k small /var/lib/continuum";
+    lab.ask(small);
+    let result = lab.run(&job("full", "yes | head -c 2M; exit 6"));
+    let dir = tempfile::tempdir().unwrap();
+    let mut with_blob = job("blob", "exit 0");
+    with_blob.blobs = vec![crate::files::blob(dir.path(), 1 << 20)];
+    let no_room = lab.run(&with_blob);
+    lab.ask("umount /var/lib/continuum");
+    assert_eq!(result.unwrap().status, 6);
+    let error = no_room.unwrap_err().to_string();
+    assert!(
+        error.starts_with("cannot run jobs: ") && error.contains("no room for a file of 1048576 bytes"),
+        "{error}"
+    );
 }
 
 #[test]

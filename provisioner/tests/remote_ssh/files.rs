@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::lab::{Lab, job, unique};
 
-fn blob(dir: &std::path::Path, size: usize) -> Blob {
+pub(crate) fn blob(dir: &std::path::Path, size: usize) -> Blob {
     let mut content = unique().into_bytes();
     content.resize(size, b'.');
     let sha256: String = Sha256::digest(&content).iter().map(|b| format!("{b:02x}")).collect();

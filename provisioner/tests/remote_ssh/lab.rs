@@ -1,8 +1,9 @@
 //! The machines that the tests run on, and a provider that can cut its own connections.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub(crate) struct Lab {
     pub(crate) key: SecretString,
     pub(crate) logs: tempfile::TempDir,
     pub(crate) remote: Arc<SshRemote>,
+    address: Option<SocketAddr>,
     runtime: tokio::runtime::Runtime,
     _alone: MutexGuard<'static, ()>,
 }
@@ -54,7 +56,8 @@ impl Lab {
             targets.push(target);
             login = Some(SecretString::from(std::fs::read_to_string(key).unwrap()));
         }
-        Some(Self::of(Arc::new(Tcp(addresses)), targets, login.unwrap()))
+        let address = addresses.values().next().copied();
+        Some(Self { address, ..Self::of(Arc::new(Tcp(addresses)), targets, login.unwrap()) })
     }
 
     /// Any provider's machines: `targets` with their pinned host keys, and the operator's private key.
@@ -65,11 +68,15 @@ impl Lab {
         let remote = Arc::new(SshRemote::new(provider.clone(), key.clone(), logs.path().to_owned()));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self { provider, targets, key, logs, remote, runtime, _alone: alone }
+        Self { provider, targets, key, logs, remote, address: None, runtime, _alone: alone }
     }
 
     pub(crate) fn target(&self) -> &Target {
         &self.targets[0]
+    }
+    /// Where the first machine's sshd listens, if it can be reached without a provider.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.address
     }
     pub(crate) fn run(&self, job: &Job) -> Result<Done, RemoteError> {
         self.wait(self.remote.run(self.target(), job))
@@ -158,7 +165,7 @@ impl Cutter {
     pub(crate) fn cut(&self) {
         for fd in self.open.lock().unwrap().iter() {
             // shutdown works on any kind of socket; one that is closed already is no matter
-            let _ = TcpStream::from(fd.try_clone().unwrap()).shutdown(std::net::Shutdown::Both);
+            let _ = TcpStream::from(fd.try_clone().unwrap()).shutdown(Shutdown::Both);
         }
     }
 }
@@ -237,5 +244,29 @@ async fn connect_and_remember(
     Ok(stream)
 }
 
+/// Connections arrive as Unix sockets, as from an agent that passes them on.
+pub(crate) struct Piped(pub(crate) Arc<dyn Provider>);
+
+async fn connect_through_a_pipe(
+    piped: &Piped,
+    machine: &Machine,
+    port: u16,
+) -> Result<Stream, ProviderError> {
+    let Stream::Tcp(far) = piped.0.dial(machine, port).await? else { return no() };
+    let (near, ours) = UnixStream::pair().unwrap();
+    let (mut from_far, mut to_far) = (far.try_clone().unwrap(), far);
+    let (mut from_near, mut to_near) = (near.try_clone().unwrap(), near);
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from_far, &mut to_near);
+        to_near.shutdown(Shutdown::Both)
+    });
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from_near, &mut to_far);
+        to_far.shutdown(Shutdown::Both)
+    });
+    Ok(Stream::Unix(ours))
+}
+
 dial_only!(Tcp, connect);
+dial_only!(Piped, connect_through_a_pipe);
 dial_only!(Cutter, connect_and_remember);

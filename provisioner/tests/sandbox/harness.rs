@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use provisioner::names::{ClusterId, MachineName, PoolName};
+use provisioner::clock;
+use provisioner::names::{ClusterId, MachineId, MachineName, PoolName};
 use provisioner::provider::sandbox::{Config, SandboxProvider, connect_with, tree};
 use provisioner::provider::sandbox::{paths::Paths, start};
 use provisioner::provider::{Machine, MachineRequest, MachineState, Owner, Provider, Scope, Tags, UserData};
@@ -112,7 +113,7 @@ impl Lab {
 
     /// Waits until the list shows something.
     pub(crate) async fn wait<T>(&self, mut seen: impl FnMut(&[Machine]) -> Option<T>) -> T {
-        let since = Instant::now();
+        let since = clock::monotonic();
         loop {
             let all = self.cloud.list(&Scope::All).await.unwrap();
             if let Some(found) = seen(&all) {
@@ -128,6 +129,47 @@ impl Lab {
                 panic!("not seen: {all:#?}\n{log}\n{console}");
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until a machine runs.
+    pub(crate) async fn running(&self, id: &MachineId) -> Machine {
+        self.wait(|all| all.iter().find(|m| &m.id == id && m.state == MachineState::Running).cloned()).await
+    }
+
+    /// Waits until a machine has failed; returns why.
+    pub(crate) async fn first_failure(&self) -> String {
+        let since = clock::monotonic();
+        loop {
+            for machine in self.cloud.list(&Scope::All).await.unwrap() {
+                if let MachineState::Failed(reason) = machine.state {
+                    return reason;
+                }
+            }
+            assert!(since.elapsed() < PATIENCE, "no machine has failed");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until something is so.
+    pub(crate) async fn until(&self, is_so: impl Fn() -> bool) {
+        let since = clock::monotonic();
+        while !is_so() {
+            assert!(since.elapsed() < PATIENCE, "it is not so after {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the instance has left this computer.
+    pub(crate) async fn until_nothing_is_left(&self) {
+        let since = clock::monotonic();
+        loop {
+            let left = leftovers(&self.instance, &self.paths);
+            if left.is_empty() {
+                return;
+            }
+            assert!(since.elapsed() < PATIENCE, "left behind: {left:#?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -173,15 +215,9 @@ impl Lab {
             assert_eq!(self.cloud.sweep(&id).await.unwrap(), []);
         }
         self.closed = true;
-        let since = Instant::now();
-        loop {
-            let left = leftovers(&self.instance, &self.paths);
-            if left.is_empty() {
-                return;
-            }
-            assert!(since.elapsed() < PATIENCE, "left behind: {left:#?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        // It would end by itself after some seconds, which one test waits for.
+        self.cloud.stop_all(true).await.unwrap();
+        self.until_nothing_is_left().await;
     }
 }
 
@@ -197,9 +233,9 @@ impl Drop for Lab {
                 .output()
         };
         let _ = stop();
-        let since = Instant::now();
+        let since = clock::monotonic();
         while !leftovers(&self.instance, &self.paths).is_empty() && since.elapsed() < PATIENCE {
-            std::thread::sleep(Duration::from_millis(50));
+            provisioner::provider::sandbox::machine::pause(Duration::from_millis(50));
         }
         println!("after the failure: {:?}", leftovers(&self.instance, &self.paths));
     }

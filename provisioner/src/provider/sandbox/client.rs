@@ -21,6 +21,9 @@ use crate::provider::ProviderError;
 
 /// A deletion with hundreds of pods takes a few seconds; capturing an image longer, and it says so itself.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// A killed agent listens again after 0.1 s; one that is not back after these tries is worth an error.
+const TRIES: u32 = 5;
+const TRY_EVERY: Duration = Duration::from_millis(100);
 /// A thousand machines are 700 kB.
 const BODY_MAX: usize = 16 << 20;
 /// The head of an answer to `dial` has four lines.
@@ -121,8 +124,17 @@ impl Client {
     }
 
     async fn send<B: Serialize>(&self, method: Method, path: &str, body: &B) -> Result<Reply, ProviderError> {
-        let body = serde_json::to_vec(body).map_err(|error| rejected(error.to_string()))?;
-        let asked = self.exchange(method, path, Bytes::from(body));
+        let body = Bytes::from(serde_json::to_vec(body).map_err(|error| rejected(error.to_string()))?);
+        let asked = async {
+            for _ in 1..TRIES {
+                match self.exchange(method.clone(), path, body.clone()).await {
+                    // It died under the question, and is being started again. Every request may be repeated.
+                    Err(ProviderError::Unavailable { .. }) => tokio::time::sleep(TRY_EVERY).await,
+                    answered => return answered,
+                }
+            }
+            self.exchange(method, path, body).await
+        };
         match tokio::time::timeout(TIMEOUT, asked).await {
             Ok(reply) => reply,
             Err(_) => Err(unavailable(format!("the sandbox agent has not answered {path} for {TIMEOUT:?}"))),

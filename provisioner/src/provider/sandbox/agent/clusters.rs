@@ -74,6 +74,7 @@ impl Agent {
 
     /// Bridge, name server, gateway: all of it may be there already.
     pub(super) async fn open_cluster(self: &Arc<Self>, record: &ClusterRecord) -> Result<(), StepError> {
+        let _one_at_a_time = self.networks.lock().await;
         self.hub.bridge(record).await?;
         let running =
             self.inner().clusters.get(&record.id).is_some_and(|cluster| !cluster.services.is_empty());
@@ -139,6 +140,7 @@ impl Agent {
             inner.clusters.remove(id)
         };
         let Some(cluster) = cluster else { return Ok(Vec::new()) };
+        let changing = self.networks.lock().await;
         for service in cluster.services {
             service.abort();
         }
@@ -147,6 +149,7 @@ impl Agent {
         std::fs::remove_file(&path)
             .map_err(StepError::at(format!("remove {}", path.display())))
             .map_err(failed)?;
+        drop(changing);
         self.open_internet().await.map_err(failed)?;
         Ok(Vec::new())
     }

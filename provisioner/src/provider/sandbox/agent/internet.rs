@@ -43,6 +43,7 @@ impl Agent {
     pub(super) async fn open_internet(self: &Arc<Self>) -> Result<(), StepError> {
         let agent = Arc::clone(self);
         blocking(move || tree::ensure(&agent.paths)).await?;
+        let _one_at_a_time = self.networks.lock().await;
         let clusters: Vec<ClusterRecord> = self.inner().clusters.values().map(|c| c.record.clone()).collect();
         if !clusters.iter().any(|cluster| cluster.internet) {
             self.close_internet();

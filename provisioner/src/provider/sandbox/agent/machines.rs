@@ -99,7 +99,7 @@ impl Agent {
         let lock = Arc::clone(&live.lock);
         inner.machines.insert(id, live);
         let guard = lock.try_lock_owned().map_err(|_| unavailable("a new machine is in use"))?;
-        Ok(Reserved::Fresh { record, cluster, guard })
+        Ok(Reserved::Fresh { record: Box::new(record), cluster, guard })
     }
 
     /// The whole folder under another name, then one rename: a machine is there with its record or not at all.
@@ -213,6 +213,9 @@ impl Agent {
         cgroup::remove(&self.hierarchies, &group)?;
         let procs = cgroup::make(&self.hierarchies, &self.paths.cgroup(), id, &record.shape)?;
         let mut lowers: Vec<PathBuf> = tree::layers_of(&self.paths, &record.image)?;
+        for layer in &lowers {
+            tree::capture::populate(layer, &self.paths.machine(&record.id).join("disk"))?;
+        }
         lowers.push(tree::ensure(&self.paths)?);
         let boot = Boot {
             name: record.tags.machine.to_string(),
@@ -382,7 +385,7 @@ impl Agent {
 }
 
 enum Reserved {
-    Fresh { record: Record, cluster: ClusterRecord, guard: OwnedMutexGuard<()> },
+    Fresh { record: Box<Record>, cluster: ClusterRecord, guard: OwnedMutexGuard<()> },
     Known { id: MachineId, lock: Arc<tokio::sync::Mutex<()>> },
 }
 

@@ -56,6 +56,8 @@ pub struct Agent {
     token: String,
     /// Boots at once: more only make each of them slower.
     boots: Semaphore,
+    /// One change of bridges, services and rules at a time.
+    networks: tokio::sync::Mutex<()>,
     inner: Mutex<Inner>,
 }
 

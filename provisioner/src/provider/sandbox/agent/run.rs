@@ -38,11 +38,13 @@ pub async fn run(paths: Paths) -> Result<(), StepError> {
     let at = || StepError::at(format!("listen on {}", socket.display()));
     let listener = UnixListener::bind(&socket).map_err(at())?;
     fs::set_permissions(&socket, Permissions::from_mode(0o600)).map_err(at())?;
+    // What is there now is an earlier agent's; what comes through the socket from here on is not.
+    let inherited = Inherited::of(&agent);
     let server = tokio::spawn({
         let routes = api::routes(Arc::clone(&agent), api::Door::Socket);
         async move { axum::serve(listener, routes).await }
     });
-    adopt(&agent).await;
+    adopt(&agent, inherited).await;
     tracing::info!(instance = %agent.paths.instance, pid = std::process::id(), "the agent is up");
     until_done(&agent).await;
     server.abort();
@@ -78,6 +80,7 @@ async fn open(paths: Paths) -> Result<Arc<Agent>, StepError> {
         hierarchies,
         quota,
         started: clock::now(),
+        networks: tokio::sync::Mutex::new(()),
         boots: Semaphore::new(cores * BOOTS_PER_CORE),
         inner: Mutex::new(Inner {
             clusters: load_all::<ClusterRecord>(&paths.clusters())?
@@ -160,13 +163,22 @@ fn load_machines(paths: &Paths) -> Result<std::collections::BTreeMap<MachineId, 
     Ok(all)
 }
 
-/// Takes over what an earlier agent left: networks are opened, living machines known again, unfinished work finished.
-async fn adopt(agent: &Arc<Agent>) {
-    let (clusters, machines): (Vec<ClusterRecord>, Vec<Record>) = {
+/// What an earlier agent left.
+struct Inherited {
+    clusters: Vec<ClusterRecord>,
+    machines: Vec<Record>,
+}
+
+impl Inherited {
+    fn of(agent: &Agent) -> Self {
         let inner = agent.inner();
         let clusters = inner.clusters.values().map(|cluster| cluster.record.clone()).collect();
-        (clusters, inner.machines.values().map(|live| live.record.clone()).collect())
-    };
+        Self { clusters, machines: inner.machines.values().map(|live| live.record.clone()).collect() }
+    }
+}
+
+/// Takes over what an earlier agent left: networks are opened, living machines known again, unfinished work finished.
+async fn adopt(agent: &Arc<Agent>, Inherited { clusters, machines }: Inherited) {
     for cluster in &clusters {
         if let Err(error) = agent.open_cluster(cluster).await {
             tracing::warn!(cluster = %cluster.id, %error, "a network could not be opened");

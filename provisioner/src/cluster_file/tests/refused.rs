@@ -1,310 +1,7 @@
-//! Whole messages for everything that people get wrong, and the whole [`Spec`] for what they get right.
+//! The whole message for everything that people get wrong.
 
-use std::fmt::Write as _;
-
-use proptest::prelude::*;
-
-use super::*;
-use crate::diagnostic::render;
-use crate::names::PoolName;
-use crate::templates::Templates;
-
-const GOOD: &str = include_str!("../../../examples/sandbox/cluster.yaml");
-
-fn check(text: &str) -> Result<(Spec, Vec<Warning>), Vec<Problem>> {
-    let templates = Templates::embedded();
-    let read = |from: &str, path: &str| -> Result<File, String> {
-        match path {
-            "./mine.yaml" => Ok(File { name: "mine.yaml".into(), text: MINE.into() }),
-            _ => (templates.shelf().read)(from, path),
-        }
-    };
-    load(text, "cluster.yaml", Shelf { read: &read, ..templates.shelf() })
-}
-
-fn refused(text: &str) -> String {
-    match check(text) {
-        Ok((spec, _)) => panic!("read as {spec:?}"),
-        Err(problems) => render(&problems, false),
-    }
-}
-
-fn spec(text: &str) -> Spec {
-    match check(text) {
-        Ok((spec, _)) => spec,
-        Err(problems) => panic!("{}", render(&problems, false)),
-    }
-}
-
-/// A right file with one line more or other.
-fn with(line: &str) -> String {
-    let key = line.split(':').next().unwrap_or_default();
-    let mut text = String::new();
-    let mut skip = false;
-    for old in "name: lab1\ntemplate: elastic-kubernetes\nprovider: {type: sandbox}\ninputs:\n  workers: {shape: {cpu: 2, memory: 4Gi}, count: 2}\n".lines() {
-        let begins = !old.starts_with(' ');
-        skip = if begins { old.split(':').next() == Some(key) } else { skip };
-        if !skip {
-            let _ = writeln!(text, "{old}");
-        }
-    }
-    text + line + "\n"
-}
-
-fn workers(values: &str) -> String {
-    with(&format!("inputs:\n  workers: {values}"))
-}
-
-const MINE: &str = "
-tosca_definitions_version: tosca_simple_yaml_1_3
-topology_template:
-  node_templates:
-    head: {type: continuum.nodes.FrontEnd, properties: {machine: {cpu: 2, memory: 4Gi}, expose: [6443, 80]}}
-    base: {type: continuum.nodes.Recipe, properties: {recipe: base, inputs: {ntp: 10.0.0.1}}, requirements: [host: head]}
-  policies:
-    - nearby: {type: tosca.policies.Root, targets: [head]}
-";
-
-#[test]
-fn the_example_becomes_a_whole_spec() {
-    insta::assert_json_snapshot!(spec(GOOD), @r#"
-    {
-      "cluster": "lab1",
-      "provider": {
-        "type": "sandbox",
-        "instance": "default"
-      },
-      "network": {
-        "internet": true,
-        "expose": [
-          6443
-        ]
-      },
-      "pools": {
-        "front-end": {
-          "role": "front-end",
-          "size": {
-            "start": 1,
-            "end": 1
-          },
-          "shapes": [
-            {
-              "name": "2x4Gi",
-              "cpu": "2",
-              "memory": "4Gi"
-            }
-          ],
-          "image": "debian-12",
-          "zones": [],
-          "labels": {},
-          "taints": [],
-          "recipes": [
-            "base",
-            "containerd",
-            "kubernetes",
-            "flannel"
-          ],
-          "steps": []
-        },
-        "workers": {
-          "role": "worker",
-          "size": {
-            "start": 2,
-            "end": 2
-          },
-          "shapes": [
-            {
-              "name": "2x4Gi",
-              "cpu": "2",
-              "memory": "4Gi"
-            }
-          ],
-          "image": "debian-12",
-          "zones": [],
-          "labels": {},
-          "taints": [],
-          "recipes": [
-            "base",
-            "containerd",
-            "kubernetes",
-            "flannel"
-          ],
-          "steps": []
-        }
-      },
-      "expires": null,
-      "inputs": {
-        "flannel": {
-          "pod_cidr": "10.244.0.0/16"
-        },
-        "kubernetes": {
-          "pod_cidr": "10.244.0.0/16",
-          "service_cidr": "10.96.0.0/12"
-        }
-      }
-    }
-    "#);
-}
-
-#[test]
-fn a_file_with_everything_in_it_is_read() {
-    let text = "
-name: lab-2
-template: elastic-kubernetes
-provider: {type: sandbox, instance: tests, internet: false}
-inputs:
-  front_end: {cpu: 4, memory: 8Gi, labels: {tier: front}, recipes: [mine]}
-  workers:
-    shape: {cpu: 500m, memory: 1.5Gi}
-    count: 0
-    labels: {disk: ssd, example.org/version: 1.30}
-    taints: ['gpu=yes:NoSchedule']
-    image: debian-13
-    recipes: [gpu-driver, base]
-  pools:
-    big: {shape: {cpu: 8, memory: 32Gi}, count: 1}
-  pod_cidr: 10.20.0.0/16
-";
-    insta::assert_json_snapshot!(spec(text), @r#"
-    {
-      "cluster": "lab-2",
-      "provider": {
-        "type": "sandbox",
-        "instance": "tests"
-      },
-      "network": {
-        "internet": false,
-        "expose": [
-          6443
-        ]
-      },
-      "pools": {
-        "big": {
-          "role": "worker",
-          "size": {
-            "start": 1,
-            "end": 1
-          },
-          "shapes": [
-            {
-              "name": "8x32Gi",
-              "cpu": "8",
-              "memory": "32Gi"
-            }
-          ],
-          "image": "debian-12",
-          "zones": [],
-          "labels": {},
-          "taints": [],
-          "recipes": [
-            "base",
-            "containerd",
-            "kubernetes",
-            "flannel"
-          ],
-          "steps": []
-        },
-        "front-end": {
-          "role": "front-end",
-          "size": {
-            "start": 1,
-            "end": 1
-          },
-          "shapes": [
-            {
-              "name": "4x8Gi",
-              "cpu": "4",
-              "memory": "8Gi"
-            }
-          ],
-          "image": "debian-12",
-          "zones": [],
-          "labels": {
-            "tier": "front"
-          },
-          "taints": [],
-          "recipes": [
-            "base",
-            "containerd",
-            "kubernetes",
-            "flannel",
-            "mine"
-          ],
-          "steps": []
-        },
-        "workers": {
-          "role": "worker",
-          "size": {
-            "start": 0,
-            "end": 0
-          },
-          "shapes": [
-            {
-              "name": "500mx1536Mi",
-              "cpu": "500m",
-              "memory": "1536Mi"
-            }
-          ],
-          "image": "debian-13",
-          "zones": [],
-          "labels": {
-            "disk": "ssd",
-            "example.org/version": "1.30"
-          },
-          "taints": [
-            "gpu=yes:NoSchedule"
-          ],
-          "recipes": [
-            "base",
-            "containerd",
-            "kubernetes",
-            "flannel",
-            "gpu-driver"
-          ],
-          "steps": []
-        }
-      },
-      "expires": null,
-      "inputs": {
-        "flannel": {
-          "pod_cidr": "10.20.0.0/16"
-        },
-        "kubernetes": {
-          "pod_cidr": "10.20.0.0/16",
-          "service_cidr": "10.96.0.0/12"
-        }
-      }
-    }
-    "#);
-}
-
-#[test]
-fn a_template_of_ones_own_drives_the_result() {
-    let (spec, warnings) = check("name: lab1\ntemplate: ./mine.yaml\nprovider: {type: sandbox}\n").unwrap();
-    assert_eq!(spec.network.expose, [6443, 80]);
-    assert_eq!(spec.pools.keys().map(PoolName::as_str).collect::<Vec<_>>(), ["head"]);
-    assert_eq!(serde_json::to_value(&spec.inputs).unwrap(), serde_json::json!({"base": {"ntp": "10.0.0.1"}}));
-    insta::assert_snapshot!(render(&warnings, false), @r#"
-    mine.yaml:8:7: policy "nearby" is not enforced
-        7 |   policies:
-        8 |     - nearby: {type: tosca.policies.Root, targets: [head]}
-          |       ^^^^^^
-    "#);
-}
-
-#[test]
-fn a_small_front_end_is_a_warning() {
-    let (_, warnings) = check(&with(
-        "inputs:\n  front_end: {cpu: 1, memory: 1Gi}\n  workers: {shape: {cpu: 1, memory: 1Gi}, count: 1}",
-    ))
-    .unwrap();
-    insta::assert_snapshot!(render(&warnings, false), @r"
-    cluster.yaml:5:14: a front-end of 1x1Gi is small: kubeadm asks for 2 cpu and 1700Mi
-        4 | inputs:
-        5 |   front_end: {cpu: 1, memory: 1Gi}
-          |              ^^^^^^^^^^^^^^^^^^^^^
-    ");
-}
+use super::super::keys::{KEYS, State};
+use super::{refused, with, workers};
 
 #[test]
 fn unknown_keys_are_refused_with_the_nearest_name() {
@@ -325,7 +22,7 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
     cluster.yaml:5:3: unknown key "wrokers" in inputs
         4 | inputs:
         5 |   wrokers: {shape: {cpu: 2, memory: 4Gi}, count: 2}
-          |   ^^^^^^^ expected front_end, workers, pools, pod_cidr or service_cidr
+          |   ^^^^^^^ expected front_end, workers, pools, pod_cidr, service_cidr or recipe_inputs
       help: did you mean "workers"?
     "#);
     insta::assert_snapshot!(refused(&workers("{shape: {cpu: 2, memory: 4Gi}, cuont: 2}")), @r#"
@@ -437,12 +134,12 @@ fn what_is_missing_is_named() {
           |                    ^ expected memory: …
       help: memory of a machine, for example 4Gi
     ");
-    insta::assert_snapshot!(refused(&workers("{count: 1}")), @r"
-    cluster.yaml:5:12: workers: shape is missing
+    insta::assert_snapshot!(refused(&workers("{count: 1}")), @r#"
+    cluster.yaml:5:12: the size of pool "workers" is missing
         4 | inputs:
         5 |   workers: {count: 1}
-          |            ^ expected a size: {cpu: 2, memory: 4Gi}
-    ");
+          |            ^ expected shape: {cpu: 2, memory: 4Gi}
+    "#);
     insta::assert_snapshot!(refused(&workers("{shape: {cpu: 2, memory: 4Gi}, count: }")), @r"
     cluster.yaml:5:43: inputs.workers.count is missing
         4 | inputs:
@@ -556,8 +253,8 @@ fn names_that_do_not_fit_are_refused() {
         6 |   pools:
         7 |     workers: {shape: {cpu: 1, memory: 1Gi}, count: 1}
           |     ^^^^^^^
-      continuum:templates/elastic-kubernetes.yaml:37:5: the other one
-       37 |     workers:
+      continuum:templates/elastic-kubernetes.yaml:43:5: the other one
+       43 |     workers:
           |     ^^^^^^^
       help: rename one of them
 
@@ -618,7 +315,7 @@ fn what_the_sandbox_has_not_is_refused() {
         4 | inputs:
         5 |   workers: {flavor: m1.large, count: 2, zones: [a]}
           |             ^^^^^^
-      help: give a size: {cpu: 2, memory: 4Gi}
+      help: give a size instead: shape: {cpu: 2, memory: 4Gi}
 
     cluster.yaml:5:41: the sandbox has no zones
         4 | inputs:
@@ -763,155 +460,39 @@ fn faults_of_the_text_itself_are_shown_in_the_cluster_file() {
     "#);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+#[test]
+fn a_recipe_input_with_two_values_is_refused() {
+    let file = workers("{shape: {cpu: 2, memory: 4Gi}, count: 1}")
+        + "  recipe_inputs: {kubernetes: {pod_cidr: 10.1.0.0/16}, Gpu: {}}\n";
+    insta::assert_snapshot!(refused(&file), @r#"
+    cluster.yaml:6:32: input "pod_cidr" of recipe kubernetes has two values
+        5 |   workers: {shape: {cpu: 2, memory: 4Gi}, count: 1}
+        6 |   recipe_inputs: {kubernetes: {pod_cidr: 10.1.0.0/16}, Gpu: {}}
+          |                                ^^^^^^^^
+      help: the other one is "10.244.0.0/16": give one of them
 
-    #[test]
-    fn no_file_makes_the_reader_panic(lines in prop::collection::vec((0_usize..20, r"[ -~]{0,12}"), 0..8)) {
-        // A right file with some of its lines spoiled reaches deeper than any random text.
-        let mut text: Vec<String> = GOOD.lines().map(str::to_owned).collect();
-        for (at, noise) in lines {
-            let at = at % text.len();
-            let cut = noise.len().min(text[at].len());
-            let kept = text[at].chars().take(cut).collect::<String>();
-            text[at] = kept + &noise;
-        }
-        if let Err(problems) = check(&text.join("\n")) {
-            prop_assert!(!problems.is_empty());
-            render(&problems, true);
-        }
-    }
-}
+    cluster.yaml:6:56: recipe "Gpu" has 'G': a recipe name has only a-z, 0-9 and -
+        5 |   workers: {shape: {cpu: 2, memory: 4Gi}, count: 1}
+        6 |   recipe_inputs: {kubernetes: {pod_cidr: 10.1.0.0/16}, Gpu: {}}
+          |                                                        ^^^
 
-fn schema_of_the_shipped_template() -> serde_json::Value {
-    let templates = Templates::embedded();
-    let shelf = templates.shelf();
-    let file = shelf.template("", "elastic-kubernetes").unwrap();
-    let template = tosca::read(&file, shelf.library()).unwrap_or_else(|p| panic!("{}", render(&p, false)));
-    schema::of("elastic-kubernetes", &template)
+    2 problems
+    "#);
 }
 
 #[test]
-fn schema_and_reader_agree() {
-    let schema = schema_of_the_shipped_template();
-    let pool = "{shape: {cpu: 2, memory: 4Gi}, count: 2}";
-    let files = [
-        GOOD.to_owned(),
-        with("provider: {type: sandbox, instance: a, internet: false}"),
-        with(&format!("inputs: {{workers: {pool}, pools: {{a: {pool}}}, pod_cidr: 10.1.0.0/16}}")),
-        workers("{shape: {cpu: 500m, memory: 1.5Gi}, count: 0, labels: {a: 1.5}, taints: ['a=b:NoSchedule'], recipes: [x]}"),
-        with("name: Lab"),
-        with("name: lab-"),
-        with("name: a-name-that-is-longer-than-thirty-two-characters"),
-        with("nmae: lab"),
-        with("ttl: 8h"),
-        with("provider: {type: ec2}"),
-        with("provider: {instance: a}"),
-        with("provider: {type: sandbox, internet: maybe}"),
-        with("provider: {type: sandbox, instances: 2}"),
-        with("inputs: {}"),
-        with("template: [a]"),
-        workers("{count: two, shape: {cpu: 2, memory: 4Gi}}"),
-        workers("{count: -1, shape: {cpu: 2, memory: 4Gi}}"),
-        workers("{count: 2001, shape: {cpu: 2, memory: 4Gi}}"),
-        workers("{count: 0..5, shape: {cpu: 2, memory: 4Gi}}"),
-        workers("{count: 1, shape: {cpu: two, memory: 4Gi}}"),
-        workers("{count: 1, shape: {cpu: 2, memory: 4GB}}"),
-        workers("{count: 1, shape: {cpu: 2}}"),
-        workers("{shape: {cpu: 2, memory: 4Gi}}"),
-        workers("{shape: {cpu: 2, memory: 4Gi}, count: 1, taints: [x]}"),
-        workers("{shape: {cpu: 2, memory: 4Gi}, count: 1, recipes: [X]}"),
-        workers("{shape: {cpu: 2, memory: 4Gi}, count: 1, labels: []}"),
-        with(&format!("inputs: {{workers: {pool}, pod_cidr: somewhere}}")),
-        with(&format!("inputs: {{workers: {pool}, pools: [a]}}")),
-    ];
-    let mut right = 0;
-    for file in files {
-        let json = yaml::parse(&file, "x").unwrap().to_json();
-        let by_schema = misfit(&schema, &json, "");
-        let by_reader = check(&file).err().map(|problems| render(&problems, false));
-        assert_eq!(by_schema.is_some(), by_reader.is_some(), "{file}\nschema: {by_schema:?}\nreader: {by_reader:?}");
-        right += usize::from(by_schema.is_none());
-    }
-    assert_eq!(right, 4, "the first four are right");
-}
+fn a_size_may_not_be_half() {
+    insta::assert_snapshot!(refused(&with("inputs:\n  front_end: {cpu: 2}\n  workers: {count: 1}")), @r#"
+    cluster.yaml:5:14: the memory of pool "front-end" is missing
+        4 | inputs:
+        5 |   front_end: {cpu: 2}
+          |              ^ expected cpu: 2, memory: 4Gi
 
-/// Every key that the schema knows is one that the reader knows, and the other way round.
-#[test]
-fn every_key_of_the_schema_is_known_to_the_reader() {
-    let schema = schema_of_the_shipped_template();
-    let names = |path: &str| -> Vec<String> {
-        schema.pointer(path).and_then(|p| p.as_object()).unwrap().keys().cloned().collect()
-    };
-    for (path, place) in [
-        ("/properties", "a cluster file"),
-        ("/properties/inputs/properties", "inputs"),
-        ("/properties/inputs/properties/workers/properties", "inputs.workers"),
-        ("/properties/inputs/properties/front_end/properties", "inputs.front_end"),
-        ("/properties/provider/properties", "provider"),
-    ] {
-        let file = match place {
-            "a cluster file" => with("xyz: 1"),
-            "inputs" => with("inputs: {xyz: 1, workers: {shape: {cpu: 2, memory: 4Gi}, count: 1}}"),
-            "provider" => with("provider: {type: sandbox, xyz: 1}"),
-            "inputs.workers" => workers("{xyz: 1, shape: {cpu: 2, memory: 4Gi}, count: 1}"),
-            _ => with("inputs: {front_end: {xyz: 1}, workers: {shape: {cpu: 2, memory: 4Gi}, count: 1}}"),
-        };
-        let problems = check(&file).unwrap_err();
-        let message = format!("unknown key \"xyz\" in {place}");
-        let problem = problems.iter().find(|p| p.message == message).unwrap_or_else(|| panic!("{problems:?}"));
-        let mut known: Vec<String> = problem.expected.replace(" or ", ", ").split(", ").map(str::to_owned).collect();
-        let mut keys = names(path);
-        known.sort();
-        keys.sort();
-        assert_eq!(keys, known, "{place}");
-    }
-}
+    cluster.yaml:6:12: the size of pool "workers" is missing
+        5 |   front_end: {cpu: 2}
+        6 |   workers: {count: 1}
+          |            ^ expected shape: {cpu: 2, memory: 4Gi}
 
-/// The part of JSON Schema that we write; says what does not fit.
-fn misfit(schema: &serde_json::Value, value: &serde_json::Value, at: &str) -> Option<String> {
-    use serde_json::Value;
-    let is = |kind: &str| match kind {
-        "object" => value.is_object(),
-        "array" => value.is_array(),
-        "string" => value.is_string(),
-        "boolean" => value.is_boolean(),
-        "integer" => value.is_i64() || value.is_u64(),
-        "number" => value.is_number(),
-        other => panic!("type {other} in a schema"),
-    };
-    let kinds: Vec<&str> = match &schema["type"] {
-        Value::String(kind) => vec![kind],
-        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    };
-    if !kinds.is_empty() && !kinds.iter().any(|kind| is(kind)) {
-        return Some(format!("{at}: {value} is no {kinds:?}"));
-    }
-    for (key, rule) in schema.as_object().into_iter().flatten() {
-        let broken = match (key.as_str(), value) {
-            ("enum", _) => !rule.as_array().unwrap().contains(value),
-            ("pattern", Value::String(text)) => !regex::Regex::new(rule.as_str().unwrap()).unwrap().is_match(text),
-            ("maxLength", Value::String(text)) => text.len() as u64 > rule.as_u64().unwrap(),
-            ("minimum", Value::Number(n)) => n.as_f64() < rule.as_f64(),
-            ("maximum", Value::Number(n)) => n.as_f64() > rule.as_f64(),
-            ("required", Value::Object(map)) => {
-                rule.as_array().unwrap().iter().any(|name| !map.contains_key(name.as_str().unwrap()))
-            }
-            ("items", Value::Array(items)) => return items.iter().find_map(|item| misfit(rule, item, at)),
-            _ => false,
-        };
-        if broken {
-            return Some(format!("{at}: {value} breaks {key}: {rule}"));
-        }
-    }
-    value.as_object().into_iter().flatten().find_map(|(name, inner)| {
-        let at = format!("{at}/{name}");
-        match (&schema["properties"][name], &schema["additionalProperties"]) {
-            (Value::Null, Value::Bool(false)) => Some(format!("{at} is not known")),
-            (Value::Null, Value::Object(rules)) => misfit(&Value::Object(rules.clone()), inner, &at),
-            (Value::Null, _) => None,
-            (rules, _) => misfit(rules, inner, &at),
-        }
-    })
+    2 problems
+    "#);
 }
