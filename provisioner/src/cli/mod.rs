@@ -88,7 +88,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Noun::Template(verb) => template::run(&verb, cli.global.output),
         Noun::Bundle(command) => {
             let recipes = || Ok(crate::cluster::input::recipe_files(None)?);
-            bundle::run(&command, &recipes, &mut out::stdout())?;
+            bundle::run(&command, cli.global.output, &recipes, &mut out::stdout())?;
             Ok(Exit::Done)
         }
         Noun::Sandbox(command) => {
