@@ -9,6 +9,7 @@ use super::archive::{assemble, pack};
 use super::error::{BundleError, Fault};
 use super::fetch::{FetchError, Fetcher, Request};
 use super::manifest::{BLOB_MAX, Download, Entry, Image, Kind, Manifest, Origin};
+use super::reference::Reference;
 use super::store::{Store, hash};
 use super::{Bundle, built, registry};
 use crate::recipe::model::{Artifact, RecipeFile, Upstream};
@@ -21,6 +22,8 @@ const MEMBER_MAX: u64 = 4 << 30;
 pub struct How<'a> {
     /// The folder of an offline build: what it has is taken from there, all of it, also what no recipe names.
     pub from: Option<&'a Path>,
+    /// References of images that are wanted beyond those of the recipes.
+    pub images: &'a [String],
     /// Whether what is still missing may be downloaded.
     pub download: bool,
     /// Told what is being fetched, and how many bytes of it are there.
@@ -37,7 +40,12 @@ pub fn create(
     out: &Path,
     how: &How<'_>,
 ) -> Result<Bundle, BundleError> {
-    let artifacts = wanted(recipes)?;
+    let more: Vec<Artifact> =
+        how.images.iter().map(|reference| image(reference)).collect::<Result<_, _>>()?;
+    let mut artifacts = wanted(recipes)?;
+    artifacts.extend(
+        more.iter().filter(|one| !artifacts.iter().any(|other| other.image == one.image)).collect::<Vec<_>>(),
+    );
     let mut entries = match how.from {
         Some(folder) => built::take(folder, store)?,
         None => Vec::new(),
@@ -66,6 +74,17 @@ pub fn create(
         Ok(bundle) if bundle.manifest == manifest && bundle.verify().is_empty() => Ok(bundle),
         _ => assemble(&manifest, store, out),
     }
+}
+
+/// An image that no recipe names, called by the last word of its repository.
+fn image(reference: &str) -> Result<Artifact, BundleError> {
+    let parsed = Reference::parse(reference).map_err(|error| {
+        let faults = vec![Fault { what: reference.to_owned(), why: error.to_string() }];
+        BundleError::Missing { faults }
+    })?;
+    let name = parsed.repository.rsplit('/').next().unwrap_or_default().to_owned();
+    let (image, version) = (Some(reference.to_owned()), parsed.version);
+    Ok(Artifact { name, version, image, digest: None, files: BTreeMap::new() })
 }
 
 /// Every artifact of the recipes once. Recipes may share one only if they mean the same.

@@ -32,7 +32,7 @@ fn tar_gz(files: &[(&str, &str)]) -> Vec<u8> {
 }
 
 fn online() -> How<'static> {
-    How { from: None, download: true, progress: &|_, _| {} }
+    How { from: None, images: &[], download: true, progress: &|_, _| {} }
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn an_offline_build_serves_what_it_has_and_nothing_is_downloaded() {
     let lab = Lab::new();
     let build = lab.build();
     let tool = artifact("tool", "http://127.0.0.1:1/tool", b"upstream's", None);
-    let how = How { from: Some(&build), download: false, progress: &|_, _| {} };
+    let how = How { from: Some(&build), images: &[], download: false, progress: &|_, _| {} };
     let bundle =
         create(&lab.store, &[recipe("r", vec![tool.clone()])], "amd64", &lab.path("out"), &how).unwrap();
     assert_eq!(bundle.find(&tool, "amd64").unwrap().origin, Origin::Built);
@@ -144,6 +144,22 @@ fn recipes_that_mean_different_things_by_one_name_are_refused() {
         error.to_string(),
         "1 artifact cannot be put into the bundle:\n  x 1: recipes one and two mean different things by it"
     );
+}
+
+#[test]
+fn an_image_that_no_recipe_names_can_be_asked_for() {
+    let lab = Lab::new();
+    let build = lab.build();
+    let make = |image: &str| {
+        let images = [image.to_owned()];
+        let how = How { from: Some(&build), images: &images, download: false, progress: &|_, _| {} };
+        create(&lab.store, &[], "amd64", &lab.path("out"), &how).map_err(|error| error.to_string())
+    };
+    assert!(make("registry.test/pause:1").is_ok());
+    let lacks = make("registry.test/pause:2").unwrap_err();
+    assert!(lacks.contains("\n  pause (registry.test/pause:2): "), "{lacks}");
+    let wrong = make("a b").unwrap_err();
+    assert!(wrong.contains("\n  a b: is no image reference: "), "{wrong}");
 }
 
 #[test]

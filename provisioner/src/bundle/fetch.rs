@@ -21,6 +21,8 @@ use crate::remote::Blob;
 
 /// Attempts in a row without one new byte. Four, with the pauses below, bridge a restart of a load balancer.
 const ATTEMPTS: u32 = 4;
+/// Attempts in all: a server that gives a few bytes each time does not keep us for ever.
+const ATTEMPTS_MAX: u32 = 100;
 /// The first pause; each further one is twice as long.
 const PAUSE: Duration = Duration::from_secs(1);
 /// A connection takes well under a second anywhere on earth; a packet filter that drops takes for ever.
@@ -139,15 +141,17 @@ impl<'a> Fetcher<'a> {
     pub fn document(&self, request: Request<'_>) -> Result<Document, FetchError> {
         let mut body = Vec::new();
         let mut media_type = String::new();
-        self.persist(request.url, &mut |had| {
-            if had > 0 {
-                body.clear();
-            }
-            let answer = self.ask(request, 0)?;
-            media_type = media_type_of(&answer);
-            let limit = DOCUMENT_MAX + 1;
-            let read = answer.into_body().into_reader().take(limit).read_to_end(&mut body);
-            read.map(|n| n as u64).map_err(|error| unreachable(request.url, &error))
+        self.persist(request.url, &mut || {
+            body.clear();
+            let mut read = || {
+                let answer = self.ask(request, 0)?;
+                media_type = media_type_of(&answer);
+                let limited = answer.into_body().into_reader().take(DOCUMENT_MAX + 1).read_to_end(&mut body);
+                limited.map(drop).map_err(|error| unreachable(request.url, &error))
+            };
+            let result = read();
+            // A document is asked for from its beginning each time: half of one is no progress.
+            (0, result)
         })?;
         if body.len() as u64 > DOCUMENT_MAX {
             return Err(FetchError::TooLarge { url: request.url.into(), limit: DOCUMENT_MAX });
@@ -164,7 +168,10 @@ impl<'a> Fetcher<'a> {
         store: &Store,
     ) -> Result<Blob, BundleError> {
         let mut writer = store.writer()?;
-        self.persist(request.url, &mut |_| self.go_on(request, &mut writer, limit))?;
+        self.persist(request.url, &mut || {
+            let result = self.go_on(request, &mut writer, limit);
+            (writer.size(), result)
+        })?;
         let got = writer.sha256();
         if got != expected {
             let (url, expected) = (request.url.into(), expected.into());
@@ -173,8 +180,8 @@ impl<'a> Fetcher<'a> {
         writer.finish()
     }
 
-    /// One attempt, from where the last one stopped; the bytes there are then.
-    fn go_on(&self, request: Request<'_>, writer: &mut BlobWriter, limit: u64) -> Result<u64, FetchError> {
+    /// One attempt, from where the last one stopped.
+    fn go_on(&self, request: Request<'_>, writer: &mut BlobWriter, limit: u64) -> Result<(), FetchError> {
         let answer = self.ask(request, writer.size())?;
         let local = |error: io::Error| FetchError::Nonsense {
             url: request.url.into(),
@@ -188,7 +195,7 @@ impl<'a> Fetcher<'a> {
         loop {
             let n = body.read(&mut chunk).map_err(|error| unreachable(request.url, &error))?;
             if n == 0 {
-                return Ok(writer.size());
+                return Ok(());
             }
             writer.write_all(&chunk[..n]).map_err(local)?;
             if writer.size() > limit {
@@ -233,28 +240,39 @@ impl<'a> Fetcher<'a> {
         unreachable(url, error)
     }
 
-    /// Tries until it works, is refused, or nothing new came for [`ATTEMPTS`] attempts. `once` gets and returns the bytes there are.
+    /// Tries until it works, is refused, or nothing new came for [`ATTEMPTS`] attempts.
+    /// `once` tries, and says how many bytes there are afterwards.
     fn persist(
         &self,
         url: &str,
-        once: &mut dyn FnMut(u32) -> Result<u64, FetchError>,
+        once: &mut dyn FnMut() -> (u64, Result<(), FetchError>),
     ) -> Result<(), FetchError> {
-        let mut pause = self.pause;
-        for attempt in 0.. {
+        let (mut most, mut idle, mut pause) = (0, 0, self.pause);
+        for _ in 0..ATTEMPTS_MAX {
             if self.dead.borrow().contains(host(url)) {
-                let why = format!("{} does not let us connect", host(url));
-                return Err(FetchError::Unreachable { url: url.into(), why });
+                break;
             }
-            match once(attempt) {
-                Ok(_) => return Ok(()),
-                Err(error) if attempt + 1 >= ATTEMPTS || !passing(&error) => return Err(error),
-                Err(error) => tracing::debug!(url, %error, "trying again"),
+            let (bytes, result) = once();
+            let error = match result {
+                Err(error) if passing(&error) => error,
+                done => return done,
+            };
+            if bytes > most {
+                (most, idle, pause) = (bytes, 0, self.pause);
             }
+            idle += 1;
+            if idle >= ATTEMPTS {
+                if most == 0 && matches!(error, FetchError::Unreachable { .. }) {
+                    self.dead.borrow_mut().insert(host(url).to_owned());
+                }
+                return Err(error);
+            }
+            tracing::debug!(url, %error, "trying again");
             // Interruptible by nobody, but a thread of its own: downloads run outside of the runtime.
             std::thread::park_timeout(pause);
             pause *= 2;
         }
-        Ok(())
+        Err(FetchError::Unreachable { url: url.into(), why: format!("{} does not answer", host(url)) })
     }
 }
 

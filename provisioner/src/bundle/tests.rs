@@ -46,7 +46,7 @@ impl Lab {
 
     pub(super) fn bundle(&self, out: &str) -> Bundle {
         let build = self.build();
-        let how = How { from: Some(&build), download: false, progress: &|_, _| {} };
+        let how = How { from: Some(&build), images: &[], download: false, progress: &|_, _| {} };
         create(&self.store, &[], "amd64", &self.path(out), &how).unwrap()
     }
 }
@@ -180,7 +180,7 @@ fn a_manifest_that_is_not_ours_says_what_to_do() {
 #[test]
 fn the_scripts_of_the_offline_build_pass_shellcheck() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/lab/kubernetes");
-    let scripts = ["build.sh", "rootfs-hook.sh"].map(|name| folder.join(name));
+    let scripts = ["build.sh", "bundle", "rootfs-hook.sh"].map(|name| folder.join(name));
     match std::process::Command::new("shellcheck").args(&scripts).output() {
         Ok(done) => assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout)),
         Err(error) => println!("skipped: shellcheck cannot be run: {error}"),

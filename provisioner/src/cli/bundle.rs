@@ -9,7 +9,6 @@ use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 
 use super::Output;
-
 use crate::bundle::create::{How, create};
 use crate::bundle::oci::{self, Content, ImageSpec, Layer};
 use crate::bundle::{Bundle, Entry, Store};
@@ -41,6 +40,9 @@ pub struct CreateArgs {
     /// Download nothing; name what is missing
     #[arg(long)]
     pub offline: bool,
+    /// One more image for the bundle, beyond those that recipes name
+    #[arg(long = "image", value_name = "REFERENCE")]
+    pub images: Vec<String>,
     /// Processor architecture of the machines
     #[arg(long, default_value = host_arch(), value_parser = ["amd64", "arm64"])]
     pub arch: String,
@@ -110,7 +112,12 @@ fn create_bundle(
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     let progress = progress();
-    let how = How { from: args.from.as_deref(), download: !args.offline, progress: &progress };
+    let how = How {
+        from: args.from.as_deref(),
+        images: &args.images,
+        download: !args.offline,
+        progress: &progress,
+    };
     let bundle = create(store, recipes, &args.arch, &args.out, &how)?;
     if output == Output::Json {
         return show(&bundle, output, out);

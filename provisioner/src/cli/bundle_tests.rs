@@ -42,6 +42,7 @@ fn create_list_and_verify_say_what_there_is_and_what_to_do_next() {
         out: dir.join("bundle"),
         from: Some(dir.to_owned()),
         offline: true,
+        images: vec!["registry.test/tool:1".into()],
         arch: "amd64".into(),
     };
     insta::assert_snapshot!(text(|out| create_bundle(&args, Output::Text, &store, &[], out), dir), @r"
