@@ -3,6 +3,8 @@
 # Before flannel has started there is none, also after a reboot.
 set -eu
 conflist=/etc/cni/net.d/10-flannel.conflist
+# Beside the folder that containerd watches, not in it.
+new=/etc/cni/10-flannel.conflist.new
 if [ ! -s /run/flannel/subnet.env ]; then
   rm -f "$conflist"
   exit 0
@@ -15,7 +17,7 @@ masquerade=true
 address=${FLANNEL_SUBNET%/*}
 range=${address%.*}.$((${address##*.} - 1))/${FLANNEL_SUBNET#*/}
 mkdir -p "$(dirname "$conflist")"
-cat >"$conflist.new" <<END
+cat >"$new" <<END
 {
   "cniVersion": "1.0.0",
   "name": "cbr0",
@@ -32,4 +34,4 @@ cat >"$conflist.new" <<END
   ]
 }
 END
-cmp -s "$conflist.new" "$conflist" && rm "$conflist.new" || mv -f "$conflist.new" "$conflist"
+cmp -s "$new" "$conflist" || mv -f "$new" "$conflist"
