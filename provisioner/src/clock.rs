@@ -1,6 +1,9 @@
 //! The clock: the only place that reads one. The core gets time as an argument, once a pass.
 
-use std::time::Instant;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -14,4 +17,42 @@ pub fn now() -> Timestamp {
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// A sleep under way.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Tells the time and waits for it: what the engine takes, so that a world in memory can bring its own time.
+#[derive(Clone)]
+pub struct Clock {
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    sleep: Arc<dyn Fn(Duration) -> Sleep + Send + Sync>,
+}
+
+impl Clock {
+    /// This computer's.
+    pub fn system() -> Self {
+        Self::new(now, |time| Box::pin(tokio::time::sleep(time)))
+    }
+    /// One made of its two functions.
+    pub fn new(
+        now: impl Fn() -> Timestamp + Send + Sync + 'static,
+        sleep: impl Fn(Duration) -> Sleep + Send + Sync + 'static,
+    ) -> Self {
+        Self { now: Arc::new(now), sleep: Arc::new(sleep) }
+    }
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        (self.now)()
+    }
+    /// Ends after `time`.
+    pub fn sleep(&self, time: Duration) -> Sleep {
+        (self.sleep)(time)
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
 }

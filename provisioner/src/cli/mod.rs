@@ -2,8 +2,11 @@
 //!
 //! Data goes to stdout, everything else to stderr; `-o json` makes the data machine-readable.
 
+pub mod bundle;
+pub mod cluster;
 pub mod exit;
 pub mod out;
+pub mod sandbox;
 pub mod template;
 
 use std::io::IsTerminal;
@@ -48,9 +51,17 @@ pub enum Output {
 
 #[derive(Debug, Subcommand)]
 enum Noun {
+    /// Clusters: make, look at, remove
+    #[command(subcommand)]
+    Cluster(cluster::Verb),
     /// The templates that a cluster file can name
     #[command(subcommand)]
     Template(template::Verb),
+    /// Files and images for machines without internet
+    #[command(subcommand)]
+    Bundle(bundle::BundleCommand),
+    /// The small cloud on this computer
+    Sandbox(sandbox::Sandbox),
     /// Print a completion script: `continuum completions bash > /etc/bash_completion.d/continuum`
     Completions {
         /// For which shell.
@@ -73,7 +84,17 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.noun {
+        Noun::Cluster(verb) => cluster::run(verb, cli.global.output),
         Noun::Template(verb) => template::run(&verb, cli.global.output),
+        Noun::Bundle(command) => {
+            let recipes = || Ok(crate::cluster::input::recipe_files(None)?);
+            bundle::run(&command, &recipes, &mut out::stdout())?;
+            Ok(Exit::Done)
+        }
+        Noun::Sandbox(command) => {
+            sandbox::run(command).map_err(|error| Failure::new(Exit::Environment, error))?;
+            Ok(Exit::Done)
+        }
         Noun::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "continuum", &mut out::stdout());
             Ok(Exit::Done)

@@ -29,6 +29,15 @@ pub enum Config {
     Sandbox(sandbox::Config),
 }
 
+impl Config {
+    /// Which cloud, for people: `sandbox "default"`.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Sandbox(config) => format!("sandbox {:?}", config.instance),
+        }
+    }
+}
+
 /// Who decides over a machine: one ledger per owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -153,7 +162,7 @@ pub struct Demand {
 }
 
 /// Something that would make `up` fail, found before anything is made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// What was looked at: `quota: memory`, `image debian-13`.
     pub what: String,
@@ -173,7 +182,7 @@ pub struct Scaffold {
 }
 
 /// Something of ours that a sweep could not remove.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leftover {
     /// What it is: `network lab1-7k2m9qxa`.
     pub what: String,
@@ -220,6 +229,23 @@ pub enum Stream {
     Tcp(std::net::TcpStream),
     /// Through an agent or a local proxy.
     Unix(std::os::unix::net::UnixStream),
+}
+
+impl Stream {
+    /// A second handle to the same connection.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(stream) => stream.try_clone().map(Self::Tcp),
+            Self::Unix(stream) => stream.try_clone().map(Self::Unix),
+        }
+    }
+    /// Says that nothing more will be written.
+    pub fn close_write(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(std::net::Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(std::net::Shutdown::Write),
+        }
+    }
 }
 
 impl AsRawFd for Stream {

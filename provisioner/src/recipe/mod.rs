@@ -6,7 +6,24 @@
 //!                                                        -> render (step + values -> one script)
 //! ```
 
+mod check;
+mod cookbook;
+mod inputs;
+mod job;
+pub mod load;
 pub mod model;
+mod order;
+mod parse;
+mod problem;
+mod resolve;
+mod samples;
+mod values;
+
+pub use check::{Report, check};
+pub use cookbook::Cookbook;
+pub use parse::Recipe;
+pub use problem::Problem;
+pub use resolve::{Blobs, Resolved};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -67,6 +84,8 @@ pub enum Hook {
     Settled,
     /// Imports an image archive.
     LoadImage,
+    /// Ends the baking of an image.
+    Bake,
 }
 
 /// A recipe cannot be rendered for this machine. Found at plan time wherever it can be.

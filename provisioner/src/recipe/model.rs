@@ -137,6 +137,20 @@ pub struct StepFile {
     pub timeout: Option<String>,
 }
 
+impl Script {
+    /// The file of the recipe's folder that has the script; `None`: the text is the script.
+    pub fn file(&self) -> Option<&str> {
+        (self.0.ends_with(".sh") && !self.0.contains(char::is_whitespace)).then_some(self.0.as_str())
+    }
+}
+
+impl StepFile {
+    /// Whether the step is for machines of this role.
+    pub fn is_for(&self, role: Role) -> bool {
+        self.on.is_empty() || self.on.contains(&role)
+    }
+}
+
 /// When a step can be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -190,6 +204,9 @@ pub struct Hooks {
     /// Imports the container image archive at path `$1` (on every machine).
     #[serde(default)]
     pub load_image: Option<Script>,
+    /// Run last when the `image` stage is baked into an image: stops services, moves data to where an image keeps it.
+    #[serde(default)]
+    pub bake: Option<Script>,
 }
 
 /// What software takes from a node.

@@ -3,6 +3,17 @@
 //! `ssh.rs` is the only file that names ssh2. Invariants: no trust on first use; a time-out on everything;
 //! a step survives a dropped connection and is found again by its unit name; its exit status is never lost.
 
+mod client;
+mod log;
+mod openssh;
+mod ssh;
+mod talk;
+mod wire;
+
+pub use client::SshRemote;
+pub use log::path as log_path;
+pub use openssh::{Access, AccessError, ssh_command};
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +38,9 @@ pub struct Target {
 #[derive(Debug)]
 pub struct Job {
     /// Unit name, `[a-z0-9-]`: the same job again finds the unit that runs already, or its result.
+    /// A success is kept as long as the machine's disk: who wants it done afresh gives another name (the name
+    /// has a hash of the script, so a changed script is another job). A failure is kept until it was reported once;
+    /// after that the same name runs again.
     pub unit: String,
     /// POSIX sh, complete.
     pub script: String,
@@ -101,6 +115,20 @@ pub enum RemoteError {
     /// The script took longer than its limit and was ended.
     #[error("timed out after {0:?}")]
     TimedOut(Duration),
+    /// A question's script failed ([`Remote::ask`] only: a job's failure is an `Ok` with its status).
+    #[error("script failed with status {status}: {words}")]
+    ScriptFailed {
+        /// Its exit status.
+        status: i32,
+        /// The last of what it wrote to stderr.
+        words: String,
+    },
+    /// The machine cannot run jobs: its disk is full, it has no systemd. Stop, with these words.
+    #[error("cannot run jobs: {0}")]
+    Unfit(String),
+    /// Something on this computer: a file that cannot be read or written, a job that is malformed.
+    #[error("on this computer: {0}")]
+    Here(String),
 }
 
 /// Scripts on machines. Implementations: SSH, and the in-memory world.

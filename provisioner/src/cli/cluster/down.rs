@@ -1,0 +1,124 @@
+//! `cluster down`.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{DownArgs, confirm, interrupts, site};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::{Output, out};
+use crate::clock;
+use crate::cluster::input::{self, Given};
+use crate::cluster::site::{self as sites, Site};
+use crate::cluster::down;
+use crate::duration::{short, took};
+use crate::names::ClusterName;
+use crate::provider::{self, sandbox};
+use crate::report::{Form, Reporter};
+use crate::state::StateDir;
+use crate::teardown::{self, Down};
+
+/// Removes a cluster.
+pub(super) async fn down(args: &DownArgs, output: Output) -> Result<Exit, Failure> {
+    let began = clock::monotonic();
+    let (name, config) = which(&args.cluster)?;
+    let Some(opened) = open(&name, &config, args).await? else {
+        say_gone(&name, output, "there is nothing of it")?;
+        return Ok(Exit::Done);
+    };
+    let machines = down::doomed(&opened).await.map_err(site)?;
+    if output == Output::Text {
+        let now = clock::now();
+        for machine in &machines {
+            let age = machine.created.map_or_else(String::new, |at| {
+                format!(", {} old", short(now.duration_since(at).unsigned_abs()))
+            });
+            out::note(&format!("  {} ({}{age})", machine.tags.machine, machine.shape.name));
+        }
+        for name in down::unlisted(&opened, &machines) {
+            out::note(&format!("  {name} (decided, not in the cloud)"));
+        }
+    }
+    if args.dry_run {
+        return Ok(Exit::Done);
+    }
+    if !args.yes && !confirm(&format!("remove {name} and all that runs on it?"))? {
+        return Ok(Exit::Interrupted);
+    }
+    let reporter = Reporter::new(if output == Output::Text { Form::Text } else { Form::Json });
+    let cancel = interrupts();
+    let ended = down::run(opened, reporter.sink(), &cancel).await;
+    reporter.end();
+    match ended? {
+        Down::Gone => {
+            let elapsed = took(clock::monotonic().duration_since(began));
+            say_gone(&name, output, &format!("0 resources left (checked by tag), in {elapsed}"))?;
+            Ok(Exit::Done)
+        }
+        Down::Left(left) => {
+            let mut failure = Failure::say(Exit::Incomplete, format!("{} resources are left", left.len()));
+            for one in left {
+                failure = failure.hint(format!("{}: {}", one.what, one.blocker));
+            }
+            Err(failure.hint(format!("go on with: continuum cluster down {name}")))
+        }
+        Down::Stopped(stop) => Err(Failure::say(Exit::Failed, stop)),
+        Down::Interrupted => {
+            Err(Failure::say(Exit::Interrupted, "interrupted").hint(format!("go on with: continuum cluster down {name}")))
+        }
+    }
+}
+
+fn say_gone(name: &ClusterName, output: Output, text: &str) -> Result<(), Failure> {
+    match output {
+        Output::Json => out::line(&json!({"v": 1, "event": "gone", "cluster": name, "left": 0}).to_string()),
+        Output::Text => out::note(&format!("{name}: {text}")),
+    }
+    Ok(())
+}
+
+/// The cluster that a name or a file means, and where it is: from what is remembered, from the file, or, with
+/// neither, on this computer.
+fn which(text: &str) -> Result<(ClusterName, provider::Config), Failure> {
+    if Path::new(text).is_file() {
+        let given = Given { file: text.into(), ..Given::default() };
+        let (name, config) = input::place(&given).map_err(super::refused)?;
+        return Ok((name, config));
+    }
+    let name: ClusterName = text.parse().map_err(|error| {
+        Failure::say(Exit::Usage, format!("`{text}` is no file, and as a cluster's name it {error}"))
+    })?;
+    let record = StateDir::of(&name)?.record()?;
+    let config = record.map_or_else(|| provider::Config::Sandbox(sandbox::Config::default()), |r| r.provider);
+    Ok((name, config))
+}
+
+/// The cluster, from its folder or by its tags; `None` if there is nothing.
+async fn open(name: &ClusterName, config: &provider::Config, args: &DownArgs) -> Result<Option<Site>, Failure> {
+    let dir = StateDir::of(name)?;
+    let record = dir.record()?;
+    let wanted = args.id.as_deref();
+    if record.as_ref().is_some_and(|record| wanted.is_none_or(|id| record.id.as_str() == id)) {
+        let file = record.map(|record| record.file).unwrap_or_default();
+        return Ok(Some(sites::open(name, config, file, "cluster down").await.map_err(site)?));
+    }
+    let provider = sites::connect(config).await.map_err(|error| site(error.into()))?;
+    let mut found = teardown::find(&*provider, name).await?;
+    if let Some(id) = wanted {
+        found.retain(|found, _| found.as_str() == id);
+    }
+    match found.len() {
+        0 => Ok(None),
+        1 => {
+            let id = found.into_keys().next().ok_or_else(|| Failure::say(Exit::Failed, "no id"))?;
+            Ok(Some(sites::stand_in(name, config, id).await.map_err(site)?))
+        }
+        _ => {
+            let mut failure = Failure::say(Exit::Refused, format!("{} clusters are called {name}", found.len()));
+            for (id, machines) in found {
+                failure = failure.hint(format!("--id {id}   ({} machines)", machines.len()));
+            }
+            Err(failure)
+        }
+    }
+}

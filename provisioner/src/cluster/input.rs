@@ -1,0 +1,167 @@
+//! From the files that a person gave to a whole `Spec` and the scripts that go with it, or every problem at once.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::bundle::{self, Bundle, BundleError, Origin};
+use crate::cache::{self, NoCache};
+use crate::cluster_file::{self, Warning};
+use crate::diagnostic;
+use crate::names::ClusterName;
+use crate::provider;
+use crate::recipe::load;
+use crate::recipe::model::RecipeFile;
+use crate::recipe::{self, Blobs, Cookbook, Resolved};
+use crate::spec::Spec;
+use crate::templates::Templates;
+
+/// The largest cluster file that is read: a thousand times what one with fifty pools needs.
+const LARGEST: u64 = 4 << 20;
+
+/// What a person gave.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// The cluster file.
+    pub file: PathBuf,
+    /// A bundle; the default one if none is named.
+    pub bundle: Option<PathBuf>,
+    /// A folder of recipes beside or instead of those that ship.
+    pub recipes: Option<PathBuf>,
+}
+
+/// All that a cluster file comes to.
+#[derive(Debug)]
+pub struct Input {
+    /// What was asked for, steps included.
+    pub spec: Spec,
+    /// What renders the steps.
+    pub scripts: Resolved,
+    /// What is probably not meant.
+    pub warnings: Vec<Warning>,
+    /// Artifacts that were built on this computer, not published upstream.
+    pub built: usize,
+    /// Artifacts in all.
+    pub artifacts: usize,
+    /// The bundle that has them.
+    pub bundle: Option<PathBuf>,
+}
+
+/// Why the files cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// The cluster file cannot be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The cluster file, or the template that it names.
+    #[error("{} problems in the cluster file", .0.len())]
+    File(Vec<diagnostic::Problem>),
+    /// Recipes, their inputs or their artifacts.
+    #[error("{} problems with recipes", .0.len())]
+    Recipes(Vec<recipe::Problem>),
+    /// The bundle.
+    #[error("bundle")]
+    Bundle(#[from] BundleError),
+    /// No cache folder.
+    #[error(transparent)]
+    Cache(#[from] NoCache),
+}
+
+/// Reads everything. Writes nothing but what unpacking a bundle puts into the cache.
+pub fn read(given: &Given) -> Result<Input, InputError> {
+    let path = &given.file;
+    let text =
+        read_text(path).map_err(|source| InputError::Unreadable { path: path.clone(), source })?;
+    let templates = Templates::embedded();
+    let shown = path.display().to_string();
+    let (mut spec, warnings) =
+        cluster_file::load(&text, &shown, templates.shelf()).map_err(InputError::File)?;
+    let cookbook = load::cookbook(given.recipes.as_deref()).map_err(InputError::Recipes)?;
+    let bundle = open_bundle(given.bundle.as_deref())?;
+    let (blobs, origins) = blobs(&cookbook, bundle.as_ref());
+    let artifacts = blobs.files.len();
+    let scripts = cookbook.resolve(&mut spec, blobs).map_err(InputError::Recipes)?;
+    Ok(Input {
+        spec,
+        scripts,
+        warnings,
+        built: origins.into_iter().filter(|origin| *origin == Origin::Built).count(),
+        artifacts,
+        bundle: bundle.map(|bundle| bundle.path),
+    })
+}
+
+/// Only the name and the place of a cluster file: enough to take the cluster down, whatever became of its recipes.
+pub fn place(given: &Given) -> Result<(ClusterName, provider::Config), InputError> {
+    let path = &given.file;
+    let text = read_text(path).map_err(|source| InputError::Unreadable { path: path.clone(), source })?;
+    let templates = Templates::embedded();
+    let (spec, _) = cluster_file::load(&text, &path.display().to_string(), templates.shelf())
+        .map_err(InputError::File)?;
+    Ok((spec.cluster, spec.provider))
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::Error::other("it is a folder, not a file"));
+    }
+    let mut text = String::new();
+    let read = file.take(LARGEST + 1).read_to_string(&mut text).map_err(|e| match e.kind() {
+        io::ErrorKind::InvalidData => io::Error::other("it is not UTF-8 text"),
+        _ => e,
+    })?;
+    if read as u64 > LARGEST {
+        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
+    }
+    Ok(text)
+}
+
+/// Where the bundle is if nobody names one.
+pub fn default_bundle() -> Result<PathBuf, NoCache> {
+    Ok(cache::folder()?.join("bundles/default"))
+}
+
+fn open_bundle(named: Option<&Path>) -> Result<Option<Bundle>, InputError> {
+    let store = bundle::Store::open(&cache::folder()?)?;
+    match named {
+        Some(path) => Ok(Some(Bundle::open(path, &store)?)),
+        None => {
+            let path = default_bundle()?;
+            if path.exists() { Ok(Some(Bundle::open(&path, &store)?)) } else { Ok(None) }
+        }
+    }
+}
+
+/// The architecture of machines that run here, in the words of container images.
+pub const fn host_arch() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
+}
+
+/// Every artifact of every recipe that the bundle has.
+fn blobs(cookbook: &Cookbook, bundle: Option<&Bundle>) -> (Blobs, Vec<Origin>) {
+    let arch = host_arch();
+    let mut files = BTreeMap::new();
+    let mut origins = Vec::new();
+    if let Some(bundle) = bundle {
+        for artifact in cookbook.recipes().flat_map(|recipe| &recipe.file.artifacts) {
+            if let Some(found) = bundle.find(artifact, arch) {
+                files.insert(artifact.name.clone(), found.blob);
+                origins.push(found.origin);
+            }
+        }
+    }
+    (Blobs { arch: arch.to_owned(), files }, origins)
+}
+
+/// The recipe files that ship, or those of a folder beside them: what a bundle must serve.
+pub fn recipe_files(folder: Option<&Path>) -> Result<Vec<RecipeFile>, InputError> {
+    let cookbook = load::cookbook(folder).map_err(InputError::Recipes)?;
+    Ok(cookbook.recipes().map(|recipe| recipe.file.clone()).collect())
+}

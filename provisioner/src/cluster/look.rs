@@ -1,0 +1,187 @@
+//! `cluster status`, `list`, `ssh`, `logs`: what is there, without changing it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::input::{self, Given};
+use super::site::{self, SiteError};
+use crate::ledger::Ledger;
+use crate::names::{ClusterId, ClusterName, MachineName, PoolName};
+use crate::plan::{Limits, NodeState, Nodes};
+use crate::provider::{Machine, MachineState, Provider, Scope};
+use crate::recipe::{Host, Scripts};
+use crate::reconcile::Reconciler;
+use crate::remote::Target;
+use crate::spec::Spec;
+use crate::state::{Record, StateDir};
+use crate::teardown;
+
+/// One machine of a cluster, from all sides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Its name.
+    pub machine: MachineName,
+    /// Its pool.
+    pub pool: PoolName,
+    /// What we decided; `None` for a machine without a row.
+    pub phase: Option<String>,
+    /// What the cloud says; `None` if it lists none.
+    pub state: Option<String>,
+    /// Whether its node is Ready; `None` if that is not known.
+    pub node: Option<bool>,
+    /// Where other machines reach it.
+    pub address: Option<String>,
+    /// Ports that the operator reaches, and where.
+    pub exposed: BTreeMap<u16, SocketAddr>,
+    /// Its size.
+    pub shape: String,
+}
+
+/// A cluster, from all sides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Its name.
+    pub cluster: ClusterName,
+    /// Its id.
+    pub id: ClusterId,
+    /// Whether it is being taken down.
+    pub closing: bool,
+    /// Its machines.
+    pub machines: Vec<Line>,
+    /// Why the nodes are not known.
+    pub nodes_unknown: Option<String>,
+    /// Where its files are.
+    pub folder: String,
+}
+
+/// A cluster that is looked at.
+pub struct Seen {
+    /// Its folder.
+    pub dir: StateDir,
+    /// What is remembered.
+    pub record: Record,
+    /// Its cloud.
+    pub provider: Arc<dyn Provider>,
+    engine: Reconciler,
+    spec: Option<Spec>,
+}
+
+/// Looks at a cluster that this computer knows. Its file is read again for the recipes; if that fails, nodes
+/// stay unknown and everything else is shown.
+pub async fn look(name: &ClusterName) -> Result<Seen, SiteError> {
+    let (dir, record) = site::known(name).await?;
+    let given =
+        Given { file: record.file.clone(), bundle: record.bundle.clone(), recipes: record.recipes.clone() };
+    let (spec, scripts): (_, Arc<dyn Scripts>) = match input::read(&given) {
+        Ok(input) => (Some(input.spec), Arc::new(input.scripts)),
+        Err(error) => {
+            tracing::debug!(%error, "the cluster file cannot be used to look at nodes");
+            (None, Arc::new(super::down::NoScripts))
+        }
+    };
+    let (parts, ledger) = site::looking(&dir, &record, scripts).await?;
+    let provider = Arc::clone(&parts.provider);
+    let mut engine = Reconciler::new(parts, ledger, Limits::default());
+    if let Some(spec) = spec.clone().or_else(|| teardown::nothing_wanted(engine.ledger())) {
+        engine.observe(&spec).await;
+    }
+    Ok(Seen { dir, record, provider, engine, spec })
+}
+
+/// The cloud of a cluster that this computer knows, and its machines there: no ledger, no keys, no recipes.
+pub async fn look_at_cloud(name: &ClusterName) -> Result<(Arc<dyn Provider>, Vec<Machine>), SiteError> {
+    let (_, record) = site::known(name).await?;
+    let provider = site::connect(&record.provider).await?;
+    let scope = Scope::Cluster { name: name.clone(), id: Some(record.id.clone()) };
+    let mut machines = provider.list(&scope).await?;
+    machines.retain(|machine| machine.tags.cluster == record.id);
+    machines.sort_by(|a, b| a.tags.machine.cmp(&b.tags.machine));
+    Ok((provider, machines))
+}
+
+impl Seen {
+    /// How to reach a machine, or the first front-end if none is named.
+    pub fn reach(&self, machine: Option<&MachineName>) -> Option<(Target, Host)> {
+        match machine {
+            Some(name) => self.engine.reach(name),
+            None => self.engine.front_end(),
+        }
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &Ledger {
+        self.engine.ledger()
+    }
+
+    /// The machines as listed.
+    pub fn machines(&self) -> &[Machine] {
+        self.engine.machines()
+    }
+
+    /// What was asked for, if the cluster's file can still be read.
+    pub fn spec(&self) -> Option<&Spec> {
+        self.spec.as_ref()
+    }
+
+    /// Everything about it, nodes asked for.
+    pub async fn status(&mut self, cluster: &ClusterName) -> Status {
+        let nodes = self.engine.nodes_now().await;
+        let (known, unknown) = match &nodes {
+            Nodes::Known(nodes) => (Some(nodes), None),
+            Nodes::Unknown(why) => (None, Some(why.clone())),
+            Nodes::Unused => (None, None),
+        };
+        let ledger = self.engine.ledger();
+        let ours = |machine: &&Machine| machine.tags.cluster == self.record.id;
+        let listed: BTreeMap<&MachineName, &Machine> =
+            self.machines().iter().filter(ours).map(|machine| (&machine.tags.machine, machine)).collect();
+        let mut lines: Vec<Line> = ledger
+            .rows()
+            .iter()
+            .map(|(name, row)| {
+                let machine = listed.get(name).copied();
+                line(name, &row.pool, Some(row.phase().to_string()), machine, known, &row.shape.name.0)
+            })
+            .collect();
+        let rowless = listed.iter().filter(|(name, _)| ledger.row(name).is_none());
+        lines.extend(rowless.map(|(name, machine)| {
+            line(name, &machine.tags.pool, None, Some(machine), known, &machine.shape.name.0)
+        }));
+        Status {
+            cluster: cluster.clone(),
+            id: self.record.id.clone(),
+            closing: ledger.closing.is_some(),
+            machines: lines,
+            nodes_unknown: unknown,
+            folder: self.dir.path().display().to_string(),
+        }
+    }
+}
+
+fn line(
+    name: &MachineName,
+    pool: &PoolName,
+    phase: Option<String>,
+    machine: Option<&Machine>,
+    nodes: Option<&BTreeMap<MachineName, NodeState>>,
+    shape: &str,
+) -> Line {
+    Line {
+        machine: name.clone(),
+        pool: pool.clone(),
+        phase,
+        state: machine.map(|machine| match &machine.state {
+            MachineState::Building => "building".to_owned(),
+            MachineState::Running => "running".to_owned(),
+            MachineState::Stopped => "stopped".to_owned(),
+            MachineState::Failed(why) => format!("failed: {why}"),
+        }),
+        node: nodes.map(|nodes| nodes.get(name).is_some_and(|node| node.ready)),
+        address: machine.and_then(|machine| machine.address).map(|address| address.to_string()),
+        exposed: machine.map(|machine| machine.exposed.clone()).unwrap_or_default(),
+        shape: shape.to_owned(),
+    }
+}

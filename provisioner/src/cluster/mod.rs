@@ -1,0 +1,15 @@
+//! What a person does with a cluster as a whole: each verb of `continuum cluster`, from files to the engine and back.
+//!
+//! ```text
+//! input   cluster file + template + recipes + bundle ─► Spec and scripts, or every problem with its place
+//! site    state folder, lock, ledger, keys, cloud     ─► the parts that the engine works with
+//! up, down, look                                       the verbs
+//! ```
+//! This is shell: it reads files, asks clouds, and hands values to the core.
+
+pub mod down;
+pub mod input;
+mod keys;
+pub mod look;
+pub mod site;
+pub mod up;

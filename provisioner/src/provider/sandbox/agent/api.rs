@@ -1,0 +1,258 @@
+//! The API's routes: authenticate, decode, call, encode. See [`wire`](super::super::wire) for the table.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Extension, Json, Router};
+use hyper_util::rt::TokioIo;
+use sha2::{Digest, Sha256};
+use tokio::io::copy_bidirectional;
+
+use super::super::wire::{
+    self, CaptureRequest, CheckRequest, CreateRequest, ScaffoldRequest, StopRequest, rejected, unavailable,
+};
+use super::{Agent, Caller, no_machine};
+use crate::names::{ClusterId, ImageName, MachineId};
+use crate::provider::{MachineRequest, ProviderError};
+
+/// Through which door a request came: each has its own tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// The unix socket.
+    Socket,
+    /// A gateway address.
+    Gateway,
+}
+
+type Shared = State<Arc<Agent>>;
+type Who = Extension<Caller>;
+type Answer<T> = Result<T, Refusal>;
+
+/// A failure on its way out.
+#[derive(Debug)]
+pub struct Refusal(StatusCode, ProviderError);
+
+impl From<ProviderError> for Refusal {
+    fn from(error: ProviderError) -> Self {
+        let status =
+            StatusCode::from_u16(wire::status_of(&error)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self(status, error)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, Json(self.1)).into_response()
+    }
+}
+
+/// All routes, for one door.
+pub fn routes(agent: Arc<Agent>, door: Door) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/check", post(check))
+        .route("/v1/clusters/{id}", put(scaffold).get(find_scaffold).delete(sweep))
+        .route("/v1/clusters/{id}/access", get(access))
+        .route("/v1/machines", get(list).post(create))
+        .route("/v1/machines/{id}", get(find).delete(delete))
+        .route("/v1/machines/{id}/start", post(start))
+        .route("/v1/machines/{id}/stop", post(stop))
+        .route("/v1/machines/{id}/console", get(console))
+        .route("/v1/machines/{id}/dial/{port}", get(dial))
+        .route("/v1/images/{name}", get(find_image))
+        .route("/v1/images", post(capture))
+        .route("/v1/stop", post(stop_all))
+        .layer(middleware::from_fn_with_state((Arc::clone(&agent), door), authenticate))
+        .with_state(agent)
+}
+
+/// Compares secrets by their hashes: the time that it takes says nothing of where they differ.
+pub fn same_secret(left: &str, right: &str) -> bool {
+    Sha256::digest(left.as_bytes()) == Sha256::digest(right.as_bytes())
+}
+
+async fn authenticate(
+    State((agent, door)): State<(Arc<Agent>, Door)>,
+    headers: HeaderMap,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = token.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    let caller = match door {
+        Door::Socket if same_secret(token, &agent.token) => Some(Caller::Admin),
+        Door::Socket => None,
+        Door::Gateway => agent.cluster_of_token(token).map(Caller::Cluster),
+    };
+    let Some(caller) = caller else {
+        return Refusal(StatusCode::UNAUTHORIZED, rejected("wrong or missing token")).into_response();
+    };
+    agent.touch();
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}
+
+fn forbidden() -> Refusal {
+    Refusal(StatusCode::FORBIDDEN, rejected("this token is for one cluster only"))
+}
+
+fn not_found(error: ProviderError) -> Refusal {
+    Refusal(StatusCode::NOT_FOUND, error)
+}
+
+fn admin(caller: &Caller) -> Answer<()> {
+    if *caller == Caller::Admin { Ok(()) } else { Err(forbidden()) }
+}
+
+fn own(caller: &Caller, cluster: &ClusterId) -> Answer<()> {
+    if caller.may_see(cluster) { Ok(()) } else { Err(forbidden()) }
+}
+
+/// A machine of another cluster is to its caller as if it were not there.
+fn visible(agent: &Agent, caller: &Caller, id: &MachineId) -> Answer<()> {
+    agent.find(caller, id).map(|_| ()).ok_or_else(|| not_found(no_machine(id)))
+}
+
+async fn status(State(agent): Shared, Extension(caller): Who) -> Answer<Response> {
+    admin(&caller)?;
+    Ok(Json(agent.status()).into_response())
+}
+
+async fn check(State(agent): Shared, Json(demand): Json<CheckRequest>) -> Response {
+    Json(agent.check(&demand)).into_response()
+}
+
+async fn scaffold(
+    State(agent): Shared,
+    Extension(caller): Who,
+    Path(id): Path<ClusterId>,
+    Json(request): Json<ScaffoldRequest>,
+) -> Answer<Response> {
+    own(&caller, &id)?;
+    Ok(Json(agent.scaffold(&id, &request.network).await?).into_response())
+}
+
+async fn find_scaffold(
+    State(agent): Shared,
+    Extension(caller): Who,
+    Path(id): Path<ClusterId>,
+) -> Answer<Response> {
+    own(&caller, &id)?;
+    let found = agent.find_scaffold(&id);
+    Ok(Json(found.ok_or_else(|| not_found(rejected(format!("there is no cluster {id}"))))?).into_response())
+}
+
+async fn sweep(State(agent): Shared, Extension(caller): Who, Path(id): Path<ClusterId>) -> Answer<Response> {
+    own(&caller, &id)?;
+    Ok(Json(agent.sweep(&id).await?).into_response())
+}
+
+async fn access(State(agent): Shared, Extension(caller): Who, Path(id): Path<ClusterId>) -> Answer<Response> {
+    own(&caller, &id)?;
+    let found = agent.access(&id);
+    Ok(Json(found.ok_or_else(|| not_found(rejected(format!("there is no cluster {id}"))))?).into_response())
+}
+
+async fn list(State(agent): Shared, Extension(caller): Who) -> Response {
+    Json(agent.list(&caller)).into_response()
+}
+
+async fn create(
+    State(agent): Shared,
+    Extension(caller): Who,
+    Json(request): Json<CreateRequest>,
+) -> Answer<Response> {
+    own(&caller, &request.tags.cluster)?;
+    Ok(Json(agent.create(MachineRequest::from(request)).await?).into_response())
+}
+
+async fn find(State(agent): Shared, Extension(caller): Who, Path(id): Path<MachineId>) -> Answer<Response> {
+    let found = agent.find(&caller, &id);
+    Ok(Json(found.ok_or_else(|| not_found(no_machine(&id)))?).into_response())
+}
+
+async fn delete(
+    State(agent): Shared,
+    Extension(caller): Who,
+    Path(id): Path<MachineId>,
+) -> Answer<StatusCode> {
+    if visible(&agent, &caller, &id).is_ok() {
+        agent.delete(&id).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn start(
+    State(agent): Shared,
+    Extension(caller): Who,
+    Path(id): Path<MachineId>,
+) -> Answer<StatusCode> {
+    visible(&agent, &caller, &id)?;
+    agent.start(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn stop(State(agent): Shared, Extension(caller): Who, Path(id): Path<MachineId>) -> Answer<StatusCode> {
+    admin(&caller)?;
+    visible(&agent, &caller, &id)?;
+    agent.stop(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn console(State(agent): Shared, Extension(caller): Who, Path(id): Path<MachineId>) -> Answer<String> {
+    visible(&agent, &caller, &id)?;
+    Ok(agent.console(&id))
+}
+
+async fn dial(
+    State(agent): Shared,
+    Extension(caller): Who,
+    Path((id, port)): Path<(MachineId, u16)>,
+    mut request: Request,
+) -> Answer<Response> {
+    visible(&agent, &caller, &id)?;
+    let mut machine = agent.dial(&id, port).await?;
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        if let Ok(client) = upgrade.await {
+            let _ = copy_bidirectional(&mut TokioIo::new(client), &mut machine).await;
+        }
+    });
+    let response = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "stream")
+        .body(Body::empty());
+    Ok(response.map_err(|error| unavailable(error.to_string()))?)
+}
+
+async fn find_image(State(agent): Shared, Path(name): Path<ImageName>) -> Answer<StatusCode> {
+    agent.check_image(&name).map_err(not_found)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn capture(
+    State(agent): Shared,
+    Extension(caller): Who,
+    Json(request): Json<CaptureRequest>,
+) -> Answer<StatusCode> {
+    admin(&caller)?;
+    visible(&agent, &caller, &request.machine)?;
+    agent.capture(&request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn stop_all(
+    State(agent): Shared,
+    Extension(caller): Who,
+    Json(request): Json<StopRequest>,
+) -> Answer<StatusCode> {
+    admin(&caller)?;
+    agent.stop_all(request);
+    Ok(StatusCode::ACCEPTED)
+}

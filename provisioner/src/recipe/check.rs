@@ -1,0 +1,147 @@
+//! `recipe check`: renders everything that a recipe can render, with sample values, and lets shellcheck read it
+//! (shell: runs a program and writes temporary files).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::Command;
+
+use secrecy::SecretSlice;
+use serde::Deserialize;
+
+use super::model::Script;
+use super::parse::hooks;
+use super::{Cookbook, Hook, Problem, Recipe, Scripts, samples};
+use crate::names::{RecipeName, StepId};
+
+/// What rendering makes of good code: names become constants.
+const EXPECTED: &str = "SC2043,SC2050,SC2157,SC2194,SC2317";
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How many scripts were rendered.
+    pub scripts: usize,
+    /// Why shellcheck did not read them, if it did not.
+    pub not_read: Option<String>,
+    /// Everything that is wrong.
+    pub problems: Vec<Problem>,
+}
+
+/// Checks recipes together with what they need. Loading and [`Cookbook::new`] have found what they could before.
+pub fn check(cookbook: &Cookbook, which: &[RecipeName]) -> Report {
+    let mut report = Report { scripts: 0, not_read: None, problems: vec![] };
+    let mut scripts = BTreeMap::new();
+    for recipe in which.iter().filter_map(|name| cookbook.get(name)) {
+        match render_all(cookbook, recipe) {
+            Ok((rendered, problems)) => {
+                scripts.extend(rendered);
+                report.problems.extend(problems);
+            }
+            Err(problems) => report.problems.extend(problems),
+        }
+    }
+    report.scripts = scripts.len();
+    match shellcheck(&scripts) {
+        Ok(problems) => report.problems.extend(problems),
+        Err(error) => report.not_read = Some(format!("shellcheck did not run: {error}")),
+    }
+    report.problems.sort();
+    report.problems.dedup();
+    report
+}
+
+type Texts = BTreeMap<String, String>;
+
+/// Every script of the recipe by what it is, for both roles, and what does not render.
+pub(super) fn render_all(
+    cookbook: &Cookbook,
+    recipe: &Recipe,
+) -> Result<(Texts, Vec<Problem>), Vec<Problem>> {
+    let own = |message: String| vec![Problem::new(&recipe.folder, message)];
+    let wanted = [recipe.name().clone()];
+    let mut spec = samples::spec(&wanted, cookbook).map_err(|error| own(error.to_string()))?;
+    let ordered = cookbook.order(&wanted)?;
+    let resolved = cookbook.resolve(&mut spec, samples::blobs(ordered.into_iter()))?;
+    let mut texts = Texts::new();
+    let mut problems = vec![];
+    for (name, pool) in &spec.pools {
+        let host = samples::host(&spec, name, pool).map_err(|error| own(error.to_string()))?;
+        let mut take = |what: String, rendered: Result<String, super::RenderError>| match rendered {
+            Ok(text) => drop(texts.insert(what, text)),
+            Err(error) => problems.push(Problem::new(&recipe.folder, error.to_string())),
+        };
+        for step in pool.steps.iter().filter(|step| step.id.recipe == *recipe.name()) {
+            let facts = step.facts.iter().map(|id| (id.clone(), SecretSlice::from(b"sample".to_vec())));
+            let job = resolved.job(&host, &step.id, facts.collect());
+            take(format!("{} on {name}", step.id), job.map(|job| job.script));
+        }
+        if pool.role == crate::spec::Role::FrontEnd {
+            for fact in &recipe.file.facts {
+                let id = StepId { recipe: recipe.name().clone(), step: fact.name.clone() };
+                take(format!("{id} (fact)"), resolved.fact(&host, &id).map(|fact| fact.script));
+            }
+        }
+        for (key, hook) in declared(recipe) {
+            let scripts = resolved.hook(&host, hook);
+            let own = format!("# {}, hook {key}", recipe.name());
+            let mine = scripts.map(|all| all.into_iter().find(|text| text.contains(&own)).unwrap_or_default());
+            take(format!("{}/{key} (hook) on {name}", recipe.name()), mine);
+        }
+    }
+    problems.dedup();
+    Ok((texts, problems))
+}
+
+fn declared(recipe: &Recipe) -> impl Iterator<Item = (&'static str, Hook)> {
+    let hook = |(key, _): (&'static str, &Script)| {
+        let hook = match key {
+            "nodes" => Hook::Nodes,
+            "drain" => Hook::Drain,
+            "forget" => Hook::Forget,
+            "kubeconfig" => Hook::Kubeconfig,
+            "settled" => Hook::Settled,
+            "load_image" => Hook::LoadImage,
+            _ => Hook::Bake,
+        };
+        (key, hook)
+    };
+    hooks(&recipe.file.hooks).map(hook)
+}
+
+/// What shellcheck says of the scripts; an error if it cannot be run.
+fn shellcheck(scripts: &Texts) -> io::Result<Vec<Problem>> {
+    #[derive(Deserialize)]
+    struct Comment {
+        file: String,
+        line: usize,
+        code: u64,
+        message: String,
+    }
+    #[derive(Deserialize)]
+    struct Output {
+        comments: Vec<Comment>,
+    }
+    if scripts.is_empty() {
+        return Ok(vec![]);
+    }
+    let folder = tempfile::tempdir()?;
+    let names: BTreeMap<String, &String> =
+        scripts.keys().enumerate().map(|(index, name)| (format!("{index}.sh"), name)).collect();
+    for (file, name) in &names {
+        std::fs::write(folder.path().join(file), &scripts[*name])?;
+    }
+    let output = Command::new("shellcheck")
+        .args(["--shell=sh", "--format=json1", "--severity=style", "--exclude", EXPECTED, "--"])
+        .args(names.keys())
+        .current_dir(folder.path())
+        .output()?;
+    let output: Output = serde_json::from_slice(&output.stdout)
+        .map_err(|_| io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))?;
+    let problem = |comment: Comment| {
+        let name = names.get(&comment.file).map_or("script", |name| name.as_str());
+        let script = scripts.get(name).and_then(|text| text.lines().nth(comment.line.saturating_sub(1)));
+        let message = format!("SC{}: {}: {}", comment.code, comment.message, script.unwrap_or_default().trim());
+        Problem { file: format!("{name}, rendered"), line: Some(comment.line), message }
+    };
+    Ok(output.comments.into_iter().map(problem).collect())
+}

@@ -1,0 +1,102 @@
+//! What goes wrong, and how often.
+
+use std::time::Duration;
+
+/// Chances in thousandths, drawn anew for each call or machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults {
+    /// A create call is refused for lack of room.
+    pub no_capacity: u64,
+    /// At most so many machines.
+    pub quota: Option<usize>,
+    /// A call has no effect and no answer.
+    pub lost_request: u64,
+    /// A call has its effect, but its answer is lost.
+    pub lost_answer: u64,
+    /// A new machine comes into lists only after up to this time.
+    pub late_list: Duration,
+    /// A machine never boots.
+    pub boot_fails: u64,
+    /// A machine disappears within its first two minutes.
+    pub dies: u64,
+    /// A machine stops within its first two minutes.
+    pub stops: u64,
+    /// A step ends with status 1.
+    pub step_fails: u64,
+    /// A connection drops while a step runs.
+    pub drops: u64,
+    /// The cloud knows no tokens: a repeated create makes a second machine.
+    pub no_tokens: bool,
+}
+
+impl Faults {
+    /// Nothing goes wrong.
+    pub fn none() -> Self {
+        Self {
+            no_capacity: 0,
+            quota: None,
+            lost_request: 0,
+            lost_answer: 0,
+            late_list: Duration::ZERO,
+            boot_fails: 0,
+            dies: 0,
+            stops: 0,
+            step_fails: 0,
+            drops: 0,
+            no_tokens: false,
+        }
+    }
+    /// A bad day in a cloud: everything that may go wrong does now and then.
+    pub fn bad_day() -> Self {
+        Self {
+            no_capacity: 100,
+            quota: None,
+            lost_request: 80,
+            lost_answer: 80,
+            late_list: Duration::from_secs(6),
+            boot_fails: 60,
+            dies: 60,
+            stops: 60,
+            step_fails: 80,
+            drops: 120,
+            no_tokens: false,
+        }
+    }
+}
+
+/// A small generator: the same seed, the same numbers. (splitmix64 by S. Vigna.)
+#[derive(Debug, Clone)]
+pub struct Random {
+    state: u64,
+    hits: u64,
+}
+
+impl Random {
+    /// By seed.
+    pub fn new(seed: u64) -> Self {
+        Self { state: seed, hits: 0 }
+    }
+    /// The next number.
+    pub fn draw(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    /// True in `thousandths` of a thousand cases.
+    pub fn chance(&mut self, thousandths: u64) -> bool {
+        let hit = thousandths > 0 && self.draw() % 1000 < thousandths;
+        self.hits += u64::from(hit);
+        hit
+    }
+    /// How often [`chance`](Self::chance) was true.
+    pub fn hits(&self) -> u64 {
+        self.hits
+    }
+    /// A time below `most`.
+    pub fn time(&mut self, most: Duration) -> Duration {
+        let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+        if most == 0 { Duration::ZERO } else { Duration::from_millis(self.draw() % most) }
+    }
+}

@@ -1,0 +1,107 @@
+//! The agent's own life: killed, stopped, asked by strangers.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+
+use provisioner::names::LedgerId;
+use provisioner::provider::sandbox::machine::process::Process;
+use provisioner::provider::{MachineState, Provider, Scope};
+
+use super::harness::{lab, request};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_agent_is_started_again_and_knows_what_runs() {
+    let Some(lab) = lab("killed").await else { return };
+    let mut wanted = request("a", 1);
+    wanted.expose = vec![22];
+    let machine = lab.make(&wanted).await;
+    let (status, pid1) = (lab.cloud.status().await.unwrap(), lab.pid1(&machine));
+    let agent = Process::of(i32::try_from(status.pid).unwrap()).unwrap();
+    agent.signal(nix::sys::signal::Signal::SIGKILL);
+    let again = lab.running(&machine.id).await;
+    assert_eq!(again, machine);
+    assert_eq!(lab.pid1(&again), pid1);
+    let after = lab.cloud.status().await.unwrap();
+    assert_ne!(after.pid, status.pid);
+    assert_eq!((after.cloud, after.clusters), (status.cloud, status.clusters));
+    assert_eq!(lab.banner(&again).await, "SSH-2.0-OpenSSH_9.2p1");
+    lab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_killed_while_machines_boot_loses_and_doubles_none() {
+    let Some(lab) = lab("storm").await else { return };
+    for ordinal in 1..=3 {
+        lab.cloud.create(&request("a", ordinal)).await.unwrap();
+        let pid = lab.cloud.status().await.unwrap().pid;
+        let agent = Process::of(i32::try_from(pid).unwrap()).unwrap();
+        agent.signal(nix::sys::signal::Signal::SIGKILL);
+        // The plan asks again when it has no answer; it had one, so this finds the same machine.
+        lab.cloud.create(&request("a", ordinal)).await.unwrap();
+    }
+    let ids: Vec<_> =
+        lab.cloud.list(&Scope::All).await.unwrap().into_iter().map(|machine| machine.id).collect();
+    assert_eq!(ids.len(), 3);
+    for id in ids {
+        // One whose boot was cut in half is stopped; the plan starts it.
+        lab.wait(|all| {
+            let machine = all.iter().find(|machine| machine.id == id)?;
+            (machine.state != MachineState::Building).then_some(())
+        })
+        .await;
+        lab.cloud.start(&id).await.unwrap();
+        lab.running(&id).await;
+    }
+    lab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_sandbox_keeps_its_disks() {
+    let Some(lab) = lab("stopped").await else { return };
+    let machine = lab.make(&request("a", 1)).await;
+    lab.inside(&machine, "echo kept >/root/file");
+    lab.cloud.stop_all(false).await.unwrap();
+    lab.until(|| !lab.paths.run.exists()).await;
+    assert!(!std::path::Path::new(&format!("/proc/{}", lab.pid1(&machine))).exists());
+    // As after a reboot of this computer: the machine is there, and stopped.
+    let all = lab.cloud.list(&Scope::All).await.unwrap();
+    assert_eq!(
+        all.iter().map(|m| (&m.id, &m.state)).collect::<Vec<_>>(),
+        [(&machine.id, &MachineState::Stopped)]
+    );
+    lab.cloud.start(&machine.id).await.unwrap();
+    let again = lab.running(&machine.id).await;
+    assert_eq!(lab.inside(&again, "cat /root/file"), "kept\n");
+    lab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_without_the_token_is_refused() {
+    let Some(lab) = lab("token-less").await else { return };
+    for header in ["", "Authorization: Bearer wrong\r\n", "Authorization: Bearer \r\n"] {
+        let mut stream = UnixStream::connect(lab.paths.socket()).unwrap();
+        let request = format!("GET /v1/machines HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        assert!(reply.starts_with("HTTP/1.1 401 "), "{reply}");
+        assert!(!reply.contains("a-00000000"), "{reply}");
+    }
+    let mode = |path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(lab.paths.run.clone()), mode(lab.paths.token())), (0o700, 0o600));
+    lab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_boot_is_shown_with_its_reason_and_can_be_deleted() {
+    let Some(lab) = lab("failed").await else { return };
+    let mut wanted = request("a", 1);
+    wanted.tags.ledger = LedgerId::from("another");
+    // The script ends the machine before sshd is up.
+    wanted.user_data.script = "echo no way; kill -9 -1; systemctl halt -ff; sleep 100".into();
+    lab.cloud.create(&wanted).await.unwrap();
+    let reason = lab.first_failure().await;
+    assert!(reason.contains("it ended before sshd answered"), "{reason}");
+    lab.close().await;
+}

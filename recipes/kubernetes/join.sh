@@ -1,0 +1,11 @@
+#!/bin/sh
+systemctl -q enable kubelet
+# What an earlier attempt left is in the way; a machine that its cluster has forgotten joins anew.
+if [ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/bootstrap-kubelet.conf ]; then
+  kubeadm reset --force
+fi
+put kubelet-patch.yaml /etc/kubernetes/patches/kubeletconfiguration+merge.yaml
+config=$(mktemp -p "$CONTINUUM_FILES")
+sed "s|@DISCOVERY@|$(fact kubernetes.join)|" "$(file join.yaml)" >"$config"
+kubeadm join --config "$config"
+within 60 kubectl --kubeconfig /etc/kubernetes/kubelet.conf get node {{ host.name }}
