@@ -14,6 +14,9 @@
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
+use serde_json::json;
+
 /// A file as it was read. Places share it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {
@@ -165,6 +168,22 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+/// For programs: the place as numbers, and no snippet.
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let at = |place: &Place| json!({ "file": place.file(), "line": place.line(), "column": place.column() });
+        let notes = self.notes.iter().map(|(place, text)| json!({ "at": at(place), "text": text }));
+        json!({
+            "at": self.place.as_ref().map(at),
+            "message": self.message,
+            "expected": Some(&self.expected).filter(|text| !text.is_empty()),
+            "help": self.help,
+            "notes": notes.collect::<Vec<_>>(),
+        })
+        .serialize(serializer)
+    }
+}
 
 /// The name of `known` that was probably meant, as a sentence for [`Problem::help`].
 pub fn did_you_mean<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
@@ -341,6 +360,21 @@ mod tests {
               |   ^^^^^
           help: did you mean "count"?
         "#);
+    }
+
+    #[test]
+    fn programs_get_the_place_as_numbers() {
+        let file = source("name: Lab\n");
+        let place = Place::new(&file, 6, 9);
+        let problem = Problem::at(&place, "no name").expected("a name").note(&place, "see here");
+        assert_eq!(
+            serde_json::to_value(problem).unwrap(),
+            json!({
+                "at": {"file": "cluster.yaml", "line": 1, "column": 7},
+                "message": "no name", "expected": "a name", "help": null,
+                "notes": [{"at": {"file": "cluster.yaml", "line": 1, "column": 7}, "text": "see here"}],
+            })
+        );
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! `provider:` of a cluster file. Each type has its own few keys, read by serde from the mapping itself.
 
+use std::path::Path;
+
 use serde::de::DeserializeOwned;
 
 use super::keys::{PROVIDERS, PROVIDERS_LATER};
 use crate::diagnostic::{Problem, did_you_mean, one_of};
-use crate::provider::{Config, sandbox};
+use crate::provider::Config;
+use crate::provider::sandbox::{self, paths::Paths};
 use crate::tree::read::{self, Problems};
 use crate::tree::{Kind, Node, de};
 
@@ -44,6 +47,13 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Provider> {
             let own = entries.iter().filter(|e| !matches!(e.key.name.as_str(), "type" | "internet"));
             let own = Node { kind: Kind::Map(own.cloned().collect()), place: node.place.clone() };
             let config = every::<sandbox::Config>(own, "provider", &["type", "internet"], problems)?;
+            // The name becomes part of paths; the sandbox's own check knows the rule. A name that is not written
+            // here comes from the environment and is checked when the sandbox is asked.
+            if let (Some(node), Err(why)) =
+                (node.get("instance"), Paths::new(&config.instance, Path::new("")))
+            {
+                problems.push(Problem::at(&node.place, format!("provider.instance: {why}")));
+            }
             (problems.len() == before).then_some(Provider { config: Config::Sandbox(config), internet })
         }
         later if PROVIDERS_LATER.contains(&later) => {

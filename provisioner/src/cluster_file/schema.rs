@@ -42,7 +42,8 @@ pub fn of(template_name: &str, template: &Template<'_>) -> Value {
     })
 }
 
-/// The sandbox's own keys are taken from its configuration's defaults: all of them have one.
+/// The sandbox's own keys are taken from its configuration's defaults: all of them have one. The defaults themselves
+/// are left out, as the environment may set them.
 fn provider() -> Value {
     let mut properties = Map::new();
     properties.insert("type".into(), json!({ "enum": PROVIDERS }));
@@ -52,9 +53,9 @@ fn provider() -> Value {
     if let Ok(Value::Object(defaults)) = serde_json::to_value(sandbox::Config::default()) {
         for (name, default) in defaults {
             let schema = match &default {
-                Value::String(_) => json!({ "type": "string", "default": default }),
-                Value::Bool(_) => json!({ "type": "boolean", "default": default }),
-                Value::Number(_) => json!({ "type": "number", "default": default }),
+                Value::String(_) => json!({ "type": "string" }),
+                Value::Bool(_) => json!({ "type": "boolean" }),
+                Value::Number(_) => json!({ "type": "number" }),
                 _ => json!({}),
             };
             properties.insert(name, schema);

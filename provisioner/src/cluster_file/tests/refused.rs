@@ -496,3 +496,13 @@ fn a_size_may_not_be_half() {
     2 problems
     "#);
 }
+
+#[test]
+fn an_instance_is_no_path() {
+    insta::assert_snapshot!(refused(&with("provider: {type: sandbox, instance: ../x}")), @r#"
+    cluster.yaml:5:37: provider.instance: "../x" is no name of a sandbox instance: 1 to 40 of a-z, 0-9 and -, not starting with -
+        4 |   workers: {shape: {cpu: 2, memory: 4Gi}, count: 2}
+        5 | provider: {type: sandbox, instance: ../x}
+          |                                     ^^^^
+    "#);
+}
