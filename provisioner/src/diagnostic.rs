@@ -172,7 +172,8 @@ impl std::error::Error for Problem {}
 /// For programs: the place as numbers, and no snippet.
 impl Serialize for Problem {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let at = |place: &Place| json!({ "file": place.file(), "line": place.line(), "column": place.column() });
+        let at =
+            |place: &Place| json!({ "file": place.file(), "line": place.line(), "column": place.column() });
         let notes = self.notes.iter().map(|(place, text)| json!({ "at": at(place), "text": text }));
         json!({
             "at": self.place.as_ref().map(at),

@@ -97,7 +97,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Noun::Sandbox(command) => {
-            sandbox::run(command, cli.global.output).map_err(|error| Failure::new(Exit::Environment, error))?;
+            sandbox::run(command, cli.global.output)
+                .map_err(|error| Failure::new(Exit::Environment, error))?;
             Ok(Exit::Done)
         }
         Noun::Completions { shell } => {

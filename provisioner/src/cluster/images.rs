@@ -70,7 +70,8 @@ pub fn kept(dir: &StateDir) -> Result<Vec<Blob>, ImageError> {
     let store = Store::open(&cache::folder()?)?;
     let mut blobs = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
-        let Some(sha256) = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| stem.len() == 64) else {
+        let Some(sha256) = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| stem.len() == 64)
+        else {
             continue;
         };
         // the cache may have been emptied since
@@ -187,7 +188,9 @@ pub async fn load(site: &Site, mut input: Input, archive: &Path) -> Result<(Blob
     }
     let loaded: Loaded = running.join_all().await.into_iter().collect();
     let mut ledger = site.ledger.clone();
-    for name in loaded.iter().filter(|(_, result)| matches!(result, Ok(done) if done.status == 0)).map(|(n, _)| n) {
+    for name in
+        loaded.iter().filter(|(_, result)| matches!(result, Ok(done) if done.status == 0)).map(|(n, _)| n)
+    {
         if let Some(pool) = ledger.row(name).and_then(|row| input.spec.pools.get(&row.pool)) {
             // a machine that is not Ready runs the step in its turn, and finds it done
             let _ = ledger.reconfigured(name, &pool.steps);

@@ -18,13 +18,11 @@ use crate::names::ClusterName;
 pub(super) async fn load(name: &ClusterName, image: &str, output: Output) -> Result<Exit, Failure> {
     let (_, record) = sites::known(name).await.map_err(site)?;
     let archive = archive(image, record.bundle.as_deref())?;
-    let given = Given {
-        file: record.file.clone(),
-        bundle: record.bundle.clone(),
-        recipes: record.recipes.clone(),
-    };
+    let given =
+        Given { file: record.file.clone(), bundle: record.bundle.clone(), recipes: record.recipes.clone() };
     let input = input::read(&given).map_err(refused)?;
-    let opened = sites::open(name, &record.provider, record.file, "cluster load-image").await.map_err(site)?;
+    let opened =
+        sites::open(name, &record.provider, record.file, "cluster load-image").await.map_err(site)?;
     let (blob, loaded) = images::load(&opened, input, &archive).await?;
     let failed: Vec<String> = loaded
         .iter()
@@ -66,6 +64,9 @@ fn archive(image: &str, bundle: Option<&Path>) -> Result<PathBuf, Failure> {
             known.push(entry.name.clone());
         }
     }
-    let failure = Failure::say(Exit::Refused, format!("there is no file {image}, and no image of this name in the bundle"));
+    let failure = Failure::say(
+        Exit::Refused,
+        format!("there is no file {image}, and no image of this name in the bundle"),
+    );
     Err(if known.is_empty() { failure } else { failure.hint(format!("the bundle has {}", known.join(", "))) })
 }
