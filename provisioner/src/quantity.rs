@@ -110,7 +110,7 @@ impl FromStr for Memory {
 
 impl fmt::Display for Cpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.millis % 1000 == 0 {
+        if self.millis.is_multiple_of(1000) {
             write!(f, "{}", self.millis / 1000)
         } else {
             write!(f, "{}m", self.millis)
@@ -121,7 +121,7 @@ impl fmt::Display for Cpu {
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (suffix, factor) in MEMORY_UNITS[..5].iter().rev() {
-            if self.bytes >= *factor && self.bytes % factor == 0 {
+            if self.bytes >= *factor && self.bytes.is_multiple_of(*factor) {
                 return write!(f, "{}{suffix}", self.bytes / factor);
             }
         }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 mod refused;
 mod schema;
+mod values;
 
 use super::*;
 use crate::diagnostic::render;
