@@ -181,6 +181,10 @@ func load(factory informers.SharedInformerFactory, objects []json.RawMessage) (p
 			store = storage.StorageClasses().Informer()
 		case *storagev1.CSINode:
 			store = storage.CSINodes().Informer()
+		case *storagev1.CSIDriver:
+			store = storage.CSIDrivers().Informer()
+		case *storagev1.CSIStorageCapacity:
+			store = storage.CSIStorageCapacities().Informer()
 		case *storagev1.VolumeAttachment:
 			store = storage.VolumeAttachments().Informer()
 		default:
