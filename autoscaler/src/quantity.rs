@@ -156,7 +156,8 @@ impl FromStr for Quantity {
         let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
         let (number, suffix) = unsigned.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if fraction.contains('.') {
+        // Kubernetes reads some of those without a digit as 0; none is ever stored so.
+        if fraction.contains('.') || whole.len() + fraction.len() == 0 {
             return Err(QuantityError::Format);
         }
         let digits = format!("{whole}{fraction}");

@@ -38,14 +38,14 @@ impl Term {
         terms.iter().map(|term| Self::parse(term, pod)).collect()
     }
 
-    /// Names the namespaces that the selector matches: those that exist, since one that is not known has no labels to match.
+    /// Names the namespaces that the selector matches. It stays in force, and is later tried on no labels at all, as in the
+    /// scheduler (which forgets to clear it): one with `NotIn` or `DoesNotExist` therefore matches every namespace.
     fn name_namespaces(&mut self, state: &State) {
         if self.namespace_selector.is_everything() {
             return;
         }
         let matching = state.namespaces().filter(|(_, labels)| self.namespace_selector.matches(labels));
         self.namespaces.extend(matching.map(|(name, _)| name.to_owned()));
-        self.namespace_selector = Selector::Nothing;
     }
 
     fn matches(&self, pod: &Pod, namespace_labels: &Labels) -> bool {
@@ -118,7 +118,7 @@ impl Neighbours {
         for term in resident.apart.iter().filter(|term| term.matches(pod, &self.namespace_labels)) {
             change(&mut self.repelled, node, &term.key, by);
         }
-        // The namespaces of these terms are named, so nobody's labels are looked at.
+        // The namespaces of these terms are named, so no labels are looked at but those of nobody.
         let nobody = Labels::new();
         if !self.near.is_empty() && all_match(&self.near, &resident.pod) {
             for term in &self.near {

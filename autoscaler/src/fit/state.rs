@@ -154,11 +154,9 @@ impl State {
         for pod in pods {
             let bound = &pod.spec.node_name;
             let node = if bound.is_empty() { &pod.status.nominated_node_name } else { bound };
-            match state.find(node) {
-                Some(id) => state.place(Arc::new(Resident::new(Arc::clone(pod))), id),
-                // On a node that is not known (any more) it still holds its claims.
-                None if !bound.is_empty() => state.storage.hold(pod, 1),
-                None => {}
+            // On a node that is not known (any more) it counts nowhere, as in the scheduler's cache.
+            if let Some(id) = state.find(node) {
+                state.place(Arc::new(Resident::new(Arc::clone(pod))), id);
             }
         }
         state

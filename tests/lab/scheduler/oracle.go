@@ -13,7 +13,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 
 	v1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -59,8 +61,8 @@ type answer struct {
 }
 
 func main() {
-	klog.SetLogger(klog.NewKlogr().V(0))
 	klog.LogToStderr(false)
+	klog.SetOutput(io.Discard)
 	metrics.Register()
 	input := bufio.NewScanner(os.Stdin)
 	input.Buffer(make([]byte, 1<<20), 64<<20)
@@ -80,7 +82,13 @@ func main() {
 	}
 }
 
-func reply(line []byte) answer {
+func reply(line []byte) (given answer) {
+	// While a case is shrunk it may lose what no cluster lacks; the plugins then fail, and the case is no case.
+	defer func() {
+		if failure := recover(); failure != nil {
+			given = answer{Error: fmt.Sprint(failure)}
+		}
+	}()
 	var asked question
 	if err := json.Unmarshal(line, &asked); err != nil {
 		return answer{Error: err.Error()}
@@ -92,6 +100,9 @@ func reply(line []byte) answer {
 		}
 		milli, value := quantity.MilliValue(), quantity.Value()
 		return answer{Milli: &milli, Value: &value}
+	}
+	if asked.Pod == nil {
+		return answer{Error: "there is no pod"}
 	}
 	nodes, err := judge(asked)
 	if err != nil {
@@ -148,7 +159,11 @@ func said(status *fwk.Status) string {
 	if status.IsSuccess() {
 		return ""
 	}
-	return fmt.Sprintf("%s: %s", status.Plugin(), status.Message())
+	plugin := status.Plugin()
+	if plugin == "" {
+		plugin = "Error" // a plugin that could not decide: the scheduler tries again later, and the pod stays where it is
+	}
+	return fmt.Sprintf("%s: %s", plugin, status.Message())
 }
 
 // load fills the stores behind the listers, and returns what the scheduler's cache would hold.
@@ -194,6 +209,12 @@ func load(factory informers.SharedInformerFactory, objects []json.RawMessage) (p
 			return nil, nil, err
 		}
 	}
+	// Like the scheduler's cache: a pod on a node that is not known counts nowhere.
+	known := map[string]bool{}
+	for _, node := range nodes {
+		known[node.Name] = true
+	}
+	pods = slices.DeleteFunc(pods, func(pod *v1.Pod) bool { return !known[pod.Spec.NodeName] })
 	return pods, nodes, nil
 }
 
