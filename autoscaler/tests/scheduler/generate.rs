@@ -44,15 +44,22 @@ struct Focus {
 }
 
 impl Focus {
+    /// Half of the cases are about one family alone, so that its verdict is the verdict.
     fn roll(dice: &mut Dice) -> Self {
+        let alone = dice.chance(50).then(|| dice.below(7));
+        let mut n = 0;
+        let mut on = |percent: usize| {
+            n += 1;
+            alone.map_or_else(|| dice.chance(percent), |family| family + 1 == n)
+        };
         Self {
-            resources: dice.chance(35),
-            nodes: dice.chance(25),
-            taints: dice.chance(25),
-            ports: dice.chance(15),
-            affinity: dice.chance(35),
-            spread: dice.chance(35),
-            storage: dice.chance(25),
+            resources: on(35),
+            nodes: on(25),
+            taints: on(25),
+            ports: on(15),
+            affinity: on(35),
+            spread: on(35),
+            storage: on(25),
         }
     }
 }

@@ -138,6 +138,41 @@ fn verdicts_are_those_of_kube_scheduler() {
 }
 
 #[test]
+fn a_check_that_follows_a_plan_says_what_a_new_one_would() {
+    for seed in 1..400 {
+        let case = generate::case(seed);
+        let view = KubeView::read(case["objects"].as_array().into_iter().flatten());
+        let full = State::of(&view);
+        let mut state = State::of(&KubeView { pods: Vec::new(), ..view.clone() });
+        let pod = Arc::new(Pod::read(&case["pod"], &mut Notes::default()));
+        let mut check = Check::new(&pod, &state);
+        let mut last = None;
+        for (id, node) in full.ids() {
+            for resident in node.residents() {
+                let resident = Arc::new(resident.clone());
+                state.place(Arc::clone(&resident), id);
+                check.placed(&state, &resident, id);
+                last = Some((resident, id));
+            }
+        }
+        let same = |check: &Check, state: &State, when: &str| {
+            // What volumes are held is looked at when a check is made.
+            let fresh = Check::new(&pod, state);
+            for (id, node) in state.ids().filter(|_| fresh.blocked() == check.blocked()) {
+                let name = &node.node().metadata.name;
+                assert_eq!(check.reasons(state, id), fresh.reasons(state, id), "case {seed}, {name}, {when}");
+            }
+        };
+        same(&check, &state, "all placed");
+        if let Some((resident, id)) = last {
+            assert!(state.take(&resident.pod, id), "it was placed");
+            check.taken(&state, &resident, id);
+            same(&check, &state, "one taken");
+        }
+    }
+}
+
+#[test]
 fn quantities_are_read_as_kubernetes_reads_them() {
     let Some(mut oracle) = start("quantities_are_read_as_kubernetes_reads_them") else { return };
     let dice = &mut Dice::new(number("CONTINUUM_SCHEDULER_SEED", 1));
