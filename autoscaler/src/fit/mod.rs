@@ -46,4 +46,6 @@ pub fn fits(pod: &Arc<Pod>, node: &str, state: &State) -> Result<(), Vec<Reason>
 }
 
 #[cfg(test)]
+mod places_tests;
+#[cfg(test)]
 mod tests;

@@ -230,7 +230,7 @@ impl fmt::Display for Reason {
             Self::NodeAffinity { terms } if terms.is_empty() => {
                 f.write_str("its node affinity has no term, so it matches no node")
             }
-            Self::NodeAffinity { terms } => write!(f, "its node affinity: {}", terms.join("; or ")),
+            Self::NodeAffinity { terms } => write!(f, "its node affinity wants {}", terms.join("; or ")),
             Self::HostPort { port, taken_by } => {
                 write!(f, "the port {port} of the node is taken by {taken_by}")
             }

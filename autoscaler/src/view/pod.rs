@@ -397,6 +397,15 @@ impl Pod {
             && self.condition("PodScheduled").is_some_and(refused)
     }
 
+    /// The pod that its controller would make in its place: bound to no node, with no history.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        let mut pod = Self { status: PodStatus::default(), ..self.clone() };
+        pod.spec.node_name.clear();
+        pod.metadata.deletion_timestamp = None;
+        pod
+    }
+
     /// Whether it is the API server's picture of a static pod: its kubelet runs it, nobody can move it.
     pub fn is_mirror(&self) -> bool {
         self.metadata.annotations.contains_key("kubernetes.io/config.mirror")

@@ -77,7 +77,7 @@ pub(crate) fn field<T: Read>(object: &Value, key: &str, at: &Step<'_>, notes: &m
     }
 }
 
-/// Notes that something else was expected, and gives what is assumed.
+/// Notes that something else was expected, and gives what is assumed: nothing.
 pub(crate) fn odd<T: Default>(value: &Value, wanted: &str, at: &Step<'_>, notes: &mut Notes) -> T {
     let found = match value {
         Value::Null => "nothing",
@@ -87,7 +87,7 @@ pub(crate) fn odd<T: Default>(value: &Value, wanted: &str, at: &Step<'_>, notes:
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     };
-    notes.add(at, || format!("expected {wanted}, found {found}; it is left out"));
+    notes.add(at, || format!("expected {wanted}, found {found}; taken as empty"));
     T::default()
 }
 

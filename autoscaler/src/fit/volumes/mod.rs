@@ -185,6 +185,3 @@ impl Volumes {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
