@@ -158,7 +158,7 @@ fn pod(dice: &mut Dice, name: &str, focus: &Focus, old: bool) -> Value {
         "containers".into(),
         (0..containers).map(|n| container(dice, &format!("c{n}"), focus)).collect(),
     );
-    dice.maybe(30, &mut spec, "initContainers", |dice| {
+    dice.maybe(if focus.resources { 60 } else { 20 }, &mut spec, "initContainers", |dice| {
         (0..dice.below(3)).map(|n| init_container(dice, &format!("i{n}"), focus)).collect()
     });
     let mut status = json!({"phase": dice.pick(&["Pending", "Running"])});
@@ -349,7 +349,7 @@ fn spread(dice: &mut Dice) -> Value {
     let when = dice.pick(&["DoNotSchedule", "DoNotSchedule", "DoNotSchedule", "ScheduleAnyway"]);
     constraint.insert("whenUnsatisfiable".into(), json!(when));
     dice.maybe(90, &mut constraint, "labelSelector", |dice| selector(dice, false));
-    dice.maybe(25, &mut constraint, "minDomains", |dice| json!(dice.pick(&[&1, &2, &3, &4])));
+    dice.maybe(50, &mut constraint, "minDomains", |dice| json!(dice.pick(&[&1, &2, &3, &4])));
     dice.maybe(30, &mut constraint, "nodeAffinityPolicy", |dice| json!(dice.pick(&["Honor", "Ignore"])));
     dice.maybe(30, &mut constraint, "nodeTaintsPolicy", |dice| json!(dice.pick(&["Honor", "Ignore"])));
     dice.maybe(25, &mut constraint, "matchLabelKeys", |dice| {

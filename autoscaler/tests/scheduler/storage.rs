@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::dice::Dice;
 use crate::generate::{ZONE, node_selector, object};
 
-const CLAIMS: usize = 4;
+const CLAIMS: usize = 3;
 const DRIVER: &str = "csi.example.com";
 
 /// The volumes of a pod.
@@ -50,7 +50,7 @@ pub(crate) fn add(dice: &mut Dice, objects: &mut Vec<Value>, nodes: usize) {
     let free = dice.below(4);
     objects.extend((0..free).map(|n| free_volume(dice, n)));
     for n in 0..nodes {
-        if dice.chance(50) {
+        if dice.chance(75) {
             let limit =
                 if dice.chance(80) { json!({"count": dice.pick(&[&0, &1, &2])}) } else { Value::Null };
             let mut node = object("storage.k8s.io/v1", "CSINode", json!({"name": format!("n{n}")}));
@@ -181,7 +181,7 @@ fn bound_volume(dice: &mut Dice, name: &str) -> Value {
     });
     let mut volume = object("v1", "PersistentVolume", json!({"name": name, "labels": labels}));
     let mut spec = Map::new();
-    dice.maybe(60, &mut spec, "csi", |_| json!({"driver": DRIVER, "volumeHandle": name}));
+    dice.maybe(85, &mut spec, "csi", |_| json!({"driver": DRIVER, "volumeHandle": name}));
     dice.maybe(30, &mut spec, "nodeAffinity", |dice| {
         let mut affinity = Map::new();
         dice.maybe(90, &mut affinity, "required", node_selector);
