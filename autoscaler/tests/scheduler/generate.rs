@@ -20,7 +20,8 @@ pub(crate) fn case(seed: u64) -> Value {
     ];
     let nodes = 1 + dice.below(4);
     objects.extend((0..nodes).map(|n| node(dice, n, &focus)));
-    let pods = dice.below(7);
+    // Where room is the matter, many pods would leave none; elsewhere there is room for all.
+    let pods = if focus.resources { dice.below(4) } else { 2 + dice.below(7) };
     objects.extend((0..pods).map(|n| {
         let mut pod = pod(dice, &format!("old{n}"), &focus, true);
         pod["spec"]["nodeName"] = json!(format!("n{}", dice.below(nodes)));
@@ -146,9 +147,9 @@ fn toleration(dice: &mut Dice) -> Value {
 }
 
 fn pod(dice: &mut Dice, name: &str, focus: &Focus, old: bool) -> Value {
-    let mut metadata = json!({"name": name, "namespace": dice.pick(&["default", "default", "other"]),
+    let mut metadata = json!({"name": name, "namespace": dice.pick(&["default", "default", "default", "other"]),
         "uid": format!("uid-{name}"), "labels": pod_labels(dice)});
-    if old && dice.chance(10) {
+    if old && dice.chance(20) {
         metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     }
     let namespace = metadata["namespace"].as_str().expect("it was put there").to_owned();
@@ -200,7 +201,7 @@ fn pod(dice: &mut Dice, name: &str, focus: &Focus, old: bool) -> Value {
 
 fn pod_labels(dice: &mut Dice) -> Value {
     let mut labels = Map::new();
-    dice.maybe(80, &mut labels, "app", |d| json!(d.pick(&["web", "db"])));
+    dice.maybe(90, &mut labels, "app", |d| json!(d.pick(&["web", "web", "db"])));
     dice.maybe(50, &mut labels, "rev", |d| json!(d.pick(&["1", "2", ""])));
     Value::Object(labels)
 }
@@ -344,11 +345,14 @@ fn affinity_term(dice: &mut Dice, old: bool) -> Value {
 
 fn spread(dice: &mut Dice) -> Value {
     let mut constraint = Map::new();
-    constraint.insert("maxSkew".into(), json!(dice.pick(&[&1, &1, &2])));
+    constraint.insert("maxSkew".into(), json!(dice.pick(&[&1, &1, &1, &2])));
     constraint.insert("topologyKey".into(), json!(dice.pick(&[ZONE, ZONE, HOSTNAME, "disk"])));
     let when = dice.pick(&["DoNotSchedule", "DoNotSchedule", "DoNotSchedule", "ScheduleAnyway"]);
     constraint.insert("whenUnsatisfiable".into(), json!(when));
-    dice.maybe(90, &mut constraint, "labelSelector", |dice| selector(dice, false));
+    dice.maybe(90, &mut constraint, "labelSelector", |dice| match dice.below(2) {
+        0 => json!({"matchLabels": {"app": "web"}}),
+        _ => selector(dice, false),
+    });
     dice.maybe(50, &mut constraint, "minDomains", |dice| json!(dice.pick(&[&1, &2, &3, &4])));
     dice.maybe(30, &mut constraint, "nodeAffinityPolicy", |dice| json!(dice.pick(&["Honor", "Ignore"])));
     dice.maybe(30, &mut constraint, "nodeTaintsPolicy", |dice| json!(dice.pick(&["Honor", "Ignore"])));

@@ -11,7 +11,7 @@ const DRIVER: &str = "csi.example.com";
 /// The volumes of a pod.
 pub(crate) fn volumes(dice: &mut Dice, namespace: &str, old: bool) -> Value {
     let mut n = 0;
-    dice.list(2, |dice| {
+    dice.list(3, |dice| {
         n += 1;
         let name = format!("v{n}");
         match dice.below(12) {
@@ -47,7 +47,7 @@ pub(crate) fn add(dice: &mut Dice, objects: &mut Vec<Value>, nodes: usize) {
         objects.push(ephemeral_claim(dice));
     }
     // Sizes differ, since the scheduler's choice among equals is chance.
-    let free = dice.below(4);
+    let free = dice.below(5);
     objects.extend((0..free).map(|n| free_volume(dice, n)));
     for n in 0..nodes {
         if dice.chance(75) {
@@ -122,7 +122,7 @@ fn claim(dice: &mut Dice, namespace: &str, name: &str) -> (Value, Option<Value>)
     let volume_name = format!("pv-{name}");
     let state = dice.below(10);
     let mut volume = None;
-    if state < 5 {
+    if state < 6 {
         spec["volumeName"] = json!(volume_name);
         dice.maybe(90, &mut annotations, "pv.kubernetes.io/bind-completed", |_| json!("yes"));
         if dice.chance(92) {
