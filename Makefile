@@ -30,6 +30,7 @@ bundle: build
 	@tests/lab/kubernetes/bundle $(CONTINUUM) $(BUNDLE)
 
 up: bundle
+	@$(CONTINUUM) sandbox tree >/dev/null
 	@$(CONTINUUM) cluster up $(EXAMPLE) --bundle $(BUNDLE) --yes
 	@examples/sandbox/smoke $(CONTINUUM) lab1
 

@@ -3,12 +3,14 @@
 # Before flannel has started there is none, also after a reboot.
 set -eu
 conflist=/etc/cni/net.d/10-flannel.conflist
-# Beside the folder that containerd watches, not in it.
-new=/etc/cni/10-flannel.conflist.new
+# In the folder that containerd watches: it takes no notice of a file that is moved in from outside (that is a mere
+# "create"), only of one that is written or renamed there. The ending keeps it from being read half-written.
+new=$conflist.new
 if [ ! -s /run/flannel/subnet.env ]; then
   rm -f "$conflist"
   exit 0
 fi
+# shellcheck source=/dev/null
 . /run/flannel/subnet.env
 # flannel itself hides pod addresses from the outside if it was told so; twice would hide them from other nodes.
 masquerade=true
@@ -34,4 +36,8 @@ cat >"$new" <<END
   ]
 }
 END
-cmp -s "$new" "$conflist" || mv -f "$new" "$conflist"
+if cmp -s "$new" "$conflist"; then
+  rm -f "$new"
+else
+  mv -f "$new" "$conflist"
+fi

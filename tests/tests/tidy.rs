@@ -15,6 +15,8 @@ const CORE: &[&str] = &[
     "provisioner/src/cluster_file",
     "provisioner/src/tosca",
     "provisioner/src/recipe",
+    "autoscaler/src/quantity",
+    "autoscaler/src/view",
     "autoscaler/src/fit",
     "autoscaler/src/forecast",
     "autoscaler/src/decide",
