@@ -184,9 +184,11 @@ fn write_timeline(path: Option<&Path>, reporter: &Reporter) -> Result<(), Failur
 }
 
 fn retry(given: &Given) -> String {
-    let bundle =
-        given.bundle.as_ref().map_or_else(String::new, |path| format!(" --bundle {}", path.display()));
-    format!("continuum cluster up {}{bundle}", given.file.display())
+    let with = |option: &str, path: &Option<std::path::PathBuf>| {
+        path.as_ref().map_or_else(String::new, |path| format!(" --{option} {}", path.display()))
+    };
+    let (bundle, recipes) = (with("bundle", &given.bundle), with("recipes", &given.recipes));
+    format!("continuum cluster up {}{bundle}{recipes}", given.file.display())
 }
 
 fn interrupted(up: &Up, given: &Given) -> Failure {
