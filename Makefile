@@ -33,6 +33,7 @@ bundle: build
 	@tests/lab/kubernetes/bundle $(CONTINUUM) $(BUNDLE)
 
 up: bundle
+	@$(CONTINUUM) sandbox tree >/dev/null
 	@$(CONTINUUM) cluster up $(EXAMPLE) --bundle $(BUNDLE) --yes
 	@examples/sandbox/smoke $(CONTINUUM) lab1
 	@command -v continuum >/dev/null || echo 'continuum is not on your PATH yet: make install puts it into $(PREFIX)/bin'

@@ -11,13 +11,15 @@ mod lines;
 mod live;
 pub mod timeline;
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::cli::out;
 use crate::clock;
 use crate::events::{Event, Sink, What};
+use crate::plan::{Subject, Wait};
 
 pub use lines::line;
 use live::Live;
@@ -48,13 +50,23 @@ struct Inner {
     started: Instant,
     live: Option<Live>,
     timeline: Timeline,
+    told: BTreeMap<Subject, Instant>,
 }
+
+/// In a pipe a wait is told again only after this long: often enough to show that nothing hangs.
+const TOLD_AGAIN: Duration = Duration::from_secs(30);
 
 impl Reporter {
     /// A reporter whose clock starts now.
     pub fn new(form: Form) -> Self {
         let live = (form == Form::Text && std::io::stderr().is_terminal()).then(Live::new);
-        let inner = Inner { form, started: clock::monotonic(), live, timeline: Timeline::default() };
+        let inner = Inner {
+            form,
+            started: clock::monotonic(),
+            live,
+            timeline: Timeline::default(),
+            told: BTreeMap::new(),
+        };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -94,6 +106,17 @@ impl Reporter {
 }
 
 impl Inner {
+    fn tell_waits(&mut self, waits: &[Wait], since: Duration) {
+        let now = clock::monotonic();
+        for wait in waits.iter().filter(|wait| lines::is_long(wait)) {
+            let lately = |told: &Instant| now.duration_since(*told) < TOLD_AGAIN;
+            if !self.told.get(&wait.subject).is_some_and(lately) {
+                self.told.insert(wait.subject.clone(), now);
+                out::note(&format!("{:>6.1}s  {wait}", since.as_secs_f64()));
+            }
+        }
+    }
+
     fn show(&mut self, event: &Event) {
         self.timeline.take(event);
         match self.form {
@@ -121,9 +144,7 @@ impl Inner {
                     (None, None) => {}
                 }
                 if let (None, What::Waits { waits }) = (&self.live, &event.what) {
-                    for wait in waits.iter().filter(|wait| lines::is_long(wait)) {
-                        out::note(&format!("{:>6.1}s  {wait}", since.as_secs_f64()));
-                    }
+                    self.tell_waits(waits, since);
                 }
             }
         }
