@@ -1,6 +1,6 @@
 //! `cluster up` and `cluster plan`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::json;
@@ -29,7 +29,7 @@ pub(super) async fn plan(args: &FileArgs, output: Output) -> Result<Exit, Failur
     let given = args.given();
     let (site, input) = open(&given, "cluster plan").await?;
     let heading = heading(&input);
-    let mut up = up::prepare(&site, input, Sink::none());
+    let mut up = up::prepare(&site, input, Sink::none(), false);
     let outlook = up.outlook().await?;
     if output == Output::Json {
         out::json(&outlook)?;
@@ -102,7 +102,7 @@ pub(super) async fn up(args: &UpArgs, output: Output) -> Result<Exit, Failure> {
     note(&heading(&input));
     note(&format!("its state is kept in {}", site.dir.path().display()));
     let reporter = Reporter::new(if text { Form::Text } else { Form::Json });
-    let mut up = up::prepare(&site, input, reporter.sink());
+    let mut up = up::prepare(&site, input, reporter.sink(), args.accept_lost);
     let outlook = up.outlook().await?;
     obstacles(&outlook)?;
     if !outlook.is_empty() && !args.yes {
@@ -184,9 +184,12 @@ fn write_timeline(path: Option<&Path>, reporter: &Reporter) -> Result<(), Failur
 }
 
 fn retry(given: &Given) -> String {
-    let bundle =
-        given.bundle.as_ref().map_or_else(String::new, |path| format!(" --bundle {}", path.display()));
-    format!("continuum cluster up {}{bundle}", given.file.display())
+    let option = |name: &str, path: Option<&PathBuf>| {
+        path.map_or_else(String::new, |path| format!(" --{name} {}", path.display()))
+    };
+    let (bundle, recipes) =
+        (option("bundle", given.bundle.as_ref()), option("recipes", given.recipes.as_ref()));
+    format!("continuum cluster up {}{bundle}{recipes}", given.file.display())
 }
 
 fn interrupted(up: &Up, given: &Given) -> Failure {
@@ -212,4 +215,26 @@ fn stopped(site: &Site, up: &Up, stop: &Stop, given: &Given) -> Failure {
         .hint(format!("try again:   {}", retry(given)))
         .hint(format!("look:        continuum cluster status {}", site.name))
         .hint(format!("remove:      continuum cluster down {}", site.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_to_go_on_with_is_the_whole_one() {
+        let given = |bundle: Option<&str>, recipes: Option<&str>| Given {
+            file: "lab1.yaml".into(),
+            bundle: bundle.map(Into::into),
+            recipes: recipes.map(Into::into),
+        };
+        let cases = [
+            (given(None, None), "continuum cluster up lab1.yaml"),
+            (given(Some("/b"), None), "continuum cluster up lab1.yaml --bundle /b"),
+            (given(Some("/b"), Some("/r")), "continuum cluster up lab1.yaml --bundle /b --recipes /r"),
+        ];
+        for (given, right) in cases {
+            assert_eq!(retry(&given), right);
+        }
+    }
 }
