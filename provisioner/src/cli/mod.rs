@@ -73,6 +73,11 @@ enum Noun {
     },
 }
 
+/// The whole command line as clap knows it: what the reference in the book is made from.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses the arguments, runs the command, prints what failed, and says how it went.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -102,7 +107,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Noun::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "continuum", &mut out::stdout());
+            clap_complete::generate(shell, &mut command(), "continuum", &mut out::stdout());
             Ok(Exit::Done)
         }
     }
