@@ -97,7 +97,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Noun::Template(verb) => template::run(&verb, cli.global.output),
         Noun::Recipe(verb) => recipe::run(&verb, cli.global.output),
         Noun::Bundle(command) => {
-            let recipes = || Ok(crate::cluster::input::recipe_files(None)?);
+            let recipes = || Ok(crate::cluster::input::recipe_files(command.recipes())?);
             bundle::run(&command, cli.global.output, &recipes, &mut out::stdout())?;
             Ok(Exit::Done)
         }
