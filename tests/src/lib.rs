@@ -1,1 +1,181 @@
-//! Helpers of the tests.
+//! Helpers of the tests that drive the program itself: an instance of the sandbox for each test, removed whatever
+//! happens, and nothing of it left behind.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says why it is skipped")]
+
+mod leftovers;
+mod run;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use provisioner::provider::sandbox::machine::pause;
+use provisioner::provider::sandbox::{paths::Paths, start, tree};
+use provisioner::{cache, clock, env};
+use serde_json::Value;
+
+pub use leftovers::leftovers;
+pub use run::{Ended, Running, events};
+
+/// No single thing that a test waits for takes longer, on a busy computer with two cores.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program under test: `CONTINUUM_BIN`, else the one that cargo has put beside the test itself. Cargo builds it
+/// with the tests of the whole workspace; a single crate's tests use what was built last.
+pub fn program() -> PathBuf {
+    if let Some(path) = env::path("CONTINUUM_BIN") {
+        return path;
+    }
+    let test = std::env::current_exe().unwrap();
+    // target/debug/deps/TEST-0123456789abcdef
+    let program = test.parent().and_then(Path::parent).unwrap().join("continuum");
+    assert!(program.is_file(), "{} is not there: cargo build --workspace makes it", program.display());
+    program
+}
+
+/// The bundle for real clusters: `CONTINUUM_TEST_BUNDLE`, else the one that `make` keeps in the cache.
+pub fn bundle() -> Option<PathBuf> {
+    let folder =
+        env::path("CONTINUUM_TEST_BUNDLE").or_else(|| Some(cache::folder().ok()?.join("bundles/kubernetes")));
+    let found = folder.filter(|path| path.join("manifest.json").is_file());
+    if found.is_none() {
+        println!("skipped: no bundle (`make bundle` makes one, CONTINUUM_TEST_BUNDLE names another)");
+    }
+    found
+}
+
+/// The checkout.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// An instance of the sandbox with a state folder of its own.
+pub struct Lab {
+    home: tempfile::TempDir,
+    paths: Paths,
+    bundle: Option<PathBuf>,
+    closed: bool,
+}
+
+impl Lab {
+    /// A new one, or `None` (and the reason on stdout) where machines cannot be made.
+    pub fn open(name: &str) -> Option<Self> {
+        let paths = Paths::new(&format!("e2e-{name}-{}", std::process::id()), &env::cache_dir()).unwrap();
+        let lacks = start::preflight()
+            .map_err(|error| error.to_string())
+            .and_then(|()| tree::ensure(&paths).map(drop).map_err(|error| error.to_string()));
+        if let Err(reason) = lacks {
+            println!("skipped: {reason}");
+            return None;
+        }
+        Some(Self { home: tempfile::tempdir().unwrap(), paths, bundle: None, closed: false })
+    }
+
+    /// The same with a bundle for every command.
+    #[must_use]
+    pub fn with_bundle(mut self, bundle: PathBuf) -> Self {
+        self.bundle = Some(bundle);
+        self
+    }
+
+    /// Writes a file of the test's own.
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let path = self.home.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    /// The folder of a cluster.
+    pub fn state(&self, cluster: &str) -> PathBuf {
+        self.home.path().join("continuum").join(cluster)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command.args(args).stdin(Stdio::null());
+        command.env("CONTINUUM_SANDBOX", &self.paths.instance).env("XDG_STATE_HOME", self.home.path());
+        match &self.bundle {
+            Some(bundle) => command.env("CONTINUUM_BUNDLE", bundle),
+            None => command.env_remove("CONTINUUM_BUNDLE"),
+        };
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, args: &[&str]) -> Ended {
+        Ended::of(args, self.command(args).output().unwrap())
+    }
+
+    /// Runs a command that must succeed; what it prints.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let ended = self.run(args);
+        assert_eq!(ended.code, Some(0), "{ended}");
+        ended.out
+    }
+
+    /// Starts a command whose events are followed.
+    pub fn start(&self, args: &[&str]) -> Running {
+        Running::new(args, self.command(args))
+    }
+
+    /// What the agent has, whoever made it: machines as the sandbox lists them.
+    pub fn machines(&self) -> Vec<Value> {
+        self.status()["machines"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// What the agent says of itself and its machines; null if none runs.
+    pub fn status(&self) -> Value {
+        serde_json::from_str(&self.ok(&["sandbox", "status", "-o", "json"])).unwrap()
+    }
+
+    /// The names of the machines of a cluster in the cloud, by their tags. A name that is there twice is listed twice.
+    pub fn tagged(&self, cluster: &str) -> Vec<String> {
+        let machines = self.machines();
+        let mut names: Vec<String> = machines
+            .iter()
+            .filter(|machine| {
+                machine["tags"]["cluster"].as_str().unwrap().starts_with(&format!("{cluster}-"))
+            })
+            .map(|machine| machine["tags"]["machine"].as_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Ends the test: everything is removed, and nothing may be left.
+    pub fn close(mut self) {
+        self.closed = true;
+        self.remove();
+        let left = self.what_stays();
+        assert!(left.is_empty(), "left behind: {left:#?}");
+    }
+
+    fn remove(&self) {
+        let args = ["sandbox", "stop", "--delete", "--instance", &self.paths.instance];
+        let stopped = self.command(&args).output();
+        if !stopped.as_ref().is_ok_and(|output| output.status.success()) {
+            println!("sandbox stop: {stopped:?}");
+        }
+    }
+
+    /// What is left after a while.
+    fn what_stays(&self) -> Vec<String> {
+        let since = clock::monotonic();
+        loop {
+            let left = leftovers(&self.paths);
+            if left.is_empty() || since.elapsed() > PATIENCE {
+                return left;
+            }
+            pause(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.remove();
+            println!("after the failure: {:?}", self.what_stays());
+        }
+    }
+}

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
 use super::Output;
-use crate::env;
+use crate::cache;
 use crate::names::MachineId;
 use crate::provider::sandbox::agent::{run, supervise};
 use crate::provider::sandbox::machine::{init, keeper};
@@ -107,7 +107,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 fn paths(instance: &str) -> Result<Paths> {
-    Paths::new(instance, &env::cache_dir()).map_err(anyhow::Error::msg)
+    Paths::new(instance, &cache::folder()?).map_err(anyhow::Error::msg)
 }
 
 async fn ask(verb: Verb, output: Output) -> Result<()> {
