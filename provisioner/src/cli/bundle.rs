@@ -166,15 +166,9 @@ fn show(bundle: &Bundle, output: Output, out: &mut dyn Write) -> anyhow::Result<
         write!(out, "{}", bundle.manifest.to_json())?;
         return Ok(());
     }
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
-    table.set_header(["NAME", "VERSION", "ARCH", "KIND", "ORIGIN", "SIZE", "SHA256"]);
-    for entry in bundle.list() {
-        table.add_row(row(entry));
-    }
-    for line in table.lines() {
-        writeln!(out, "{}", line.trim_end())?;
-    }
+    let head = ["NAME", "VERSION", "ARCH", "KIND", "ORIGIN", "SIZE", "SHA256"];
+    let rows: Vec<_> = bundle.list().iter().map(|entry| row(entry).to_vec()).collect();
+    writeln!(out, "{}", super::out::table(&head, &rows))?;
     Ok(())
 }
 

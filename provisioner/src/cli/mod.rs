@@ -17,7 +17,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use exit::{Exit, Failure};
 
-/// Elastic Kubernetes clusters from one file: on this computer, on OpenStack, on EC2.
+/// Kubernetes clusters from one file, on a small cloud inside this computer.
 #[derive(Debug, Parser)]
 #[command(name = "continuum", version, propagate_version = true, disable_help_subcommand = true)]
 #[command(
