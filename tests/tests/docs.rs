@@ -246,7 +246,8 @@ fn row(arg: &clap::Arg) -> String {
     if let Some(variable) = arg.get_env() {
         let _ = write!(help, " Or `${}`.", variable.to_string_lossy());
     }
-    format!("| `{flag}` | {} |", help.replace('|', "\\|"))
+    let cell = |text: &str| text.replace('|', "\\|");
+    format!("| `{}` | {} |", cell(&flag), cell(&help))
 }
 
 #[test]

@@ -17,7 +17,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use exit::{Exit, Failure};
 
-/// Elastic Kubernetes clusters from one file: on this computer, on OpenStack, on EC2.
+/// Kubernetes clusters from one file, on a small cloud inside this computer.
 #[derive(Debug, Parser)]
 #[command(name = "continuum", version, propagate_version = true, disable_help_subcommand = true)]
 #[command(
@@ -97,7 +97,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Noun::Template(verb) => template::run(&verb, cli.global.output),
         Noun::Recipe(verb) => recipe::run(&verb, cli.global.output),
         Noun::Bundle(command) => {
-            let recipes = || Ok(crate::cluster::input::recipe_files(None)?);
+            let recipes = || Ok(crate::cluster::input::recipe_files(command.recipes())?);
             bundle::run(&command, cli.global.output, &recipes, &mut out::stdout())?;
             Ok(Exit::Done)
         }

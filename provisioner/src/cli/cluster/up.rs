@@ -1,6 +1,6 @@
 //! `cluster up` and `cluster plan`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::json;
@@ -229,7 +229,7 @@ fn write_timeline(path: Option<&Path>, reporter: &Reporter) -> Result<(), Failur
 }
 
 fn retry(given: &Given) -> String {
-    let with = |option: &str, path: &Option<std::path::PathBuf>| {
+    let with = |option: &str, path: &Option<PathBuf>| {
         path.as_ref().map_or_else(String::new, |path| format!(" --{option} {}", path.display()))
     };
     let (bundle, recipes) = (with("bundle", &given.bundle), with("recipes", &given.recipes));
