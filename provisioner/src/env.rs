@@ -23,13 +23,3 @@ pub fn path(name: &str) -> Option<PathBuf> {
 pub fn home() -> Option<PathBuf> {
     path("HOME")
 }
-
-/// A variable that is set, not empty, and text.
-pub fn text(name: &str) -> Option<String> {
-    var(name)
-}
-
-/// The cache folder.
-pub fn cache_dir() -> PathBuf {
-    crate::cache::folder().unwrap_or_else(|_| PathBuf::from("/var/cache/continuum"))
-}

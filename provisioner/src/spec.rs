@@ -3,7 +3,7 @@
 //! A [`Spec`] comes out of a cluster file and a template (`cluster_file`, `tosca`) and goes into
 //! [`plan`](crate::plan). It holds no secret and nothing that was observed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
@@ -63,6 +63,30 @@ pub struct Pool {
     /// The steps of those recipes for this pool's role, in the order in which they run.
     /// Filled by [`recipe`](crate::recipe); empty before.
     pub steps: Vec<Step>,
+    /// An image with some of these steps in it, where one was prepared: new machines boot it.
+    pub baked: Option<Baked>,
+}
+
+/// An image that was prepared from the image of a pool and some of its steps. Its name is a hash over exactly these
+/// steps, so a machine that boots it needs no other word on which of them it has behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Baked {
+    /// Its name.
+    pub image: ImageName,
+    /// What is in it.
+    pub steps: BTreeSet<StepId>,
+}
+
+impl Pool {
+    /// What a new machine boots.
+    pub fn boots(&self) -> &ImageName {
+        self.baked.as_ref().map_or(&self.image, |baked| &baked.image)
+    }
+
+    /// Whether a machine that booted this image has the step behind it from birth.
+    pub fn brings(&self, image: &ImageName, step: &StepId) -> bool {
+        self.baked.as_ref().is_some_and(|baked| baked.image == *image && baked.steps.contains(step))
+    }
 }
 
 /// One step of a recipe as the plan sees it: an id, and what must be done elsewhere first.

@@ -8,6 +8,7 @@
 //! images/        images of the user's own, for later nodes too
 //! kubeconfig
 //! ```
+//! `.bake/<image>/` is the same for an image that is being made.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -54,6 +55,9 @@ pub enum StateError {
         source: serde_json::Error,
     },
 }
+
+/// No cluster has a name with a dot.
+const BAKES: &str = ".bake";
 
 fn io_at<T>(what: &'static str, path: &Path, result: io::Result<T>) -> Result<T, StateError> {
     result.map_err(|source| StateError::Io { what, path: path.to_owned(), source })
@@ -105,7 +109,22 @@ pub fn clusters() -> Result<Vec<ClusterName>, StateError> {
     Ok(names)
 }
 
+/// Where images are being made, or were when their program was killed.
+pub fn bakes() -> Result<Vec<StateDir>, StateError> {
+    let folder = root()?.join(BAKES);
+    match fs::read_dir(&folder) {
+        Ok(entries) => Ok(entries.flatten().map(|entry| StateDir { path: entry.path() }).collect()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(StateError::Io { what: "read", path: folder, source }),
+    }
+}
+
 impl StateDir {
+    /// The folder of the passing cluster in which an image is made.
+    pub fn of_bake(layer: &str) -> Result<Self, StateError> {
+        Ok(Self { path: root()?.join(BAKES).join(layer) })
+    }
+
     /// The folder of a cluster; not made yet.
     pub fn of(name: &ClusterName) -> Result<Self, StateError> {
         Ok(Self { path: root()?.join(name.as_str()) })

@@ -1,6 +1,8 @@
 #!/bin/sh
 export KUBECONFIG=/etc/kubernetes/admin.conf
 systemctl -q enable kubelet
+# On a machine that booted a moment ago it may still be starting: this returns when it answers.
+systemctl start containerd
 
 if [ -e /var/lib/continuum/kubernetes-init ]; then
   # The control plane was made here already: it is started, never made again over its data.

@@ -1,5 +1,7 @@
 #!/bin/sh
 systemctl -q enable kubelet
+# On a machine that booted a moment ago it may still be starting: this returns when it answers.
+systemctl start containerd
 # What an earlier attempt left is in the way; a machine that its cluster has forgotten joins anew.
 if [ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/bootstrap-kubelet.conf ]; then
   kubeadm reset --force

@@ -212,7 +212,7 @@ fn pods_run_talk_and_are_found(cluster: &Cluster) {
     }
     let log = cluster.front_end("kubectl logs server");
     assert!(log.starts_with("begun\n"), "{log}");
-    cluster.front_end("kubectl delete pod server client service/web job/sum --wait=false");
+    cluster.front_end("kubectl delete pod/server pod/client service/web job/sum --wait=false");
 }
 
 /// A second `up` changes nothing. The one thing that it runs is the question whether the cluster is usable.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
 use super::Output;
-use crate::env;
+use crate::cache;
 use crate::names::MachineId;
 use crate::provider::sandbox::agent::{run, supervise};
 use crate::provider::sandbox::machine::{init, keeper};
@@ -107,7 +107,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 fn paths(instance: &str) -> Result<Paths> {
-    Paths::new(instance, &env::cache_dir()).map_err(anyhow::Error::msg)
+    Paths::new(instance, &cache::folder()?).map_err(anyhow::Error::msg)
 }
 
 async fn ask(verb: Verb, output: Output) -> Result<()> {
@@ -170,7 +170,7 @@ async fn status(on: &Instance, json: bool) -> Result<()> {
     }
     let (used, quota) = (status.used, status.quota);
     let mut text = format!(
-        "sandbox {}: agent {} since {}, cloud {}\nused {} of {} machines, {} of {} cpu, {} of {} memory\n",
+        "sandbox {}: agent {} since {:.0}, cloud {}\nused {} of {} machines, {} of {} cpu, {} of {} memory\n",
         status.instance,
         status.pid,
         status.started,

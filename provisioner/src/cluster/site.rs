@@ -91,7 +91,17 @@ pub async fn open(
     file: PathBuf,
     doing: &str,
 ) -> Result<Site, SiteError> {
-    let dir = StateDir::of(name)?;
+    open_in(StateDir::of(name)?, name, config, file, doing).await
+}
+
+/// The same, with its folder elsewhere than people look.
+pub(super) async fn open_in(
+    dir: StateDir,
+    name: &ClusterName,
+    config: &provider::Config,
+    file: PathBuf,
+    doing: &str,
+) -> Result<Site, SiteError> {
     dir.ensure()?;
     let store = FileStore::open(dir.path(), &Holder::here(doing, clock::now()))?;
     let provider = connect(config).await?;

@@ -8,10 +8,11 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::bake::Bake;
 use super::input::Input;
 use super::site::Site;
 use crate::ledger::Ledger;
-use crate::names::{MachineName, PoolName};
+use crate::names::{ImageName, MachineName, PoolName};
 use crate::plan::{Limits, Plan, Stop};
 use crate::provider::{Demand, Problem, ProviderError};
 use crate::recipe::{Hook, Host, RenderError};
@@ -71,6 +72,8 @@ pub struct Outlook {
     pub create: BTreeMap<PoolName, u32>,
     /// Machines to drain and delete.
     pub remove: Vec<MachineName>,
+    /// An image that is made first.
+    pub bake: Option<ImageName>,
     /// Every change and action of the first pass, as text.
     pub lines: Vec<String>,
     /// Ready machines whose recipes have changed since; they are left as they are.
@@ -88,10 +91,10 @@ impl Outlook {
     }
 }
 
-/// Prepares `up` of a cluster.
-pub fn prepare(site: &Site, input: Input, events: crate::events::Sink) -> Up {
+/// Prepares `up` of a cluster. `accept_lost`: a person said that machines which are gone together are lost.
+pub fn prepare(site: &Site, input: Input, events: crate::events::Sink, accept_lost: bool) -> Up {
     let parts = site.parts(Arc::new(input.scripts), events);
-    let limits = Limits::default();
+    let limits = Limits { accept_vanished: accept_lost, ..Limits::default() };
     let engine = Reconciler::new(parts.clone(), site.ledger.clone(), limits);
     Up { spec: input.spec, engine, parts, before: site.ledger.clone() }
 }
@@ -106,7 +109,7 @@ impl Up {
         let wait = |line: &str| line.starts_with("wait ") || line.starts_with("stop: ");
         let lines = text.lines().filter(|line| !wait(line)).map(str::to_owned).collect();
         let (create, remove) = self.changes(&plan);
-        Ok(Outlook { create, remove, lines, outdated: plan.outdated, stop, problems })
+        Ok(Outlook { create, remove, bake: None, lines, outdated: plan.outdated, stop, problems })
     }
 
     fn changes(&self, plan: &Plan) -> (BTreeMap<PoolName, u32>, Vec<MachineName>) {
@@ -132,6 +135,11 @@ impl Up {
             network: self.spec.network.clone(),
             machines: new.map(|row| (1, row.shape.clone(), row.image.clone())).collect(),
         }
+    }
+
+    /// Lets new machines boot a prepared image.
+    pub fn serve(&mut self, image: &Bake) {
+        image.serve(&mut self.spec);
     }
 
     /// What was asked for.

@@ -237,6 +237,7 @@ impl Reader<'_> {
             taints: texts("taints"),
             recipes: Vec::new(),
             steps: Vec::new(),
+            baked: None,
         }
     }
 

@@ -64,6 +64,7 @@ fn pool(role: Role, size: u32, steps: Vec<Step>) -> Pool {
         taints: Vec::new(),
         recipes: Vec::new(),
         steps,
+        baked: None,
     }
 }
 

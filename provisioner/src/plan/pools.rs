@@ -24,6 +24,7 @@ impl Draft<'_> {
         for machine in rowless {
             let tags = &machine.tags;
             let pool = self.spec.pools.get(&tags.pool);
+            // The plain image, whatever it booted: then its steps are checked, which costs little.
             let new = NewRow {
                 pool: tags.pool.clone(),
                 role: pool.map_or(Role::Worker, |pool| pool.role),
@@ -97,7 +98,7 @@ impl Draft<'_> {
                     pool: name.clone(),
                     role: pool.role,
                     shape,
-                    image: pool.image.clone(),
+                    image: pool.boots().clone(),
                     zone,
                     expose: self.exposed(pool),
                     expires: self.spec.expires,

@@ -150,7 +150,7 @@ impl Draft<'_> {
             return Ok(());
         }
         let Some(pool) = self.spec.pools.get(&row.pool) else { return Ok(()) };
-        match pool.steps.iter().find(|step| !row.has_done(step)) {
+        match pool.steps.iter().find(|step| !row.has_done(step) && !pool.brings(&row.image, &step.id)) {
             Some(step) => self.step(name, step),
             None => {
                 self.ledger.ready(name, &pool.steps)?;
@@ -164,7 +164,9 @@ impl Draft<'_> {
     fn step(&mut self, name: &MachineName, step: &Step) {
         let waits_for = |on: &MachineName| -> Option<StepId> {
             let row = self.ledger.row(on)?;
-            step.after.iter().find(|id| !row.has_passed(id)).cloned()
+            let brings =
+                |id: &StepId| self.spec.pools.get(&row.pool).is_some_and(|pool| pool.brings(&row.image, id));
+            step.after.iter().find(|id| !row.has_passed(id) && !brings(id)).cloned()
         };
         let mut first_lack: Option<(StepId, MachineName)> = None;
         let mut from = None;

@@ -25,7 +25,7 @@ pub use check::{Report, Texts, check};
 pub use cookbook::Cookbook;
 pub use parse::Recipe;
 pub use problem::Problem;
-pub use resolve::{Blobs, Resolved};
+pub use resolve::{Bakery, Blobs, Resolved};
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

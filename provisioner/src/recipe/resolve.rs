@@ -14,7 +14,7 @@ use super::{Cookbook, Fact, Hook, Host, Problem, Recipe, RenderError, Scripts, i
 use crate::names::{PoolName, RecipeName, StepId};
 use crate::provider;
 use crate::remote::{Blob, Job};
-use crate::spec::{Pool, Spec, Step};
+use crate::spec::{Pool, Role, Spec, Step};
 
 /// Where blobs are on a machine (see [`Blob`]).
 const BLOB_FOLDER: &str = "/var/lib/continuum/blobs";
@@ -37,6 +37,17 @@ pub struct Resolved {
     blobs: Blobs,
     provider: &'static str,
     internet: bool,
+}
+
+/// What is needed to prepare an image for machines.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bakery {
+    /// Renders the steps and the `bake` hooks.
+    pub resolved: Resolved,
+    /// What is done on the machine that the image is made of.
+    pub steps: Vec<Step>,
+    /// The texts of the `bake` hooks.
+    pub hooks: Vec<String>,
 }
 
 impl Cookbook {
@@ -239,6 +250,38 @@ impl Resolved {
                 .is_some_and(|step| step.stage == Stage::Image)
         };
         self.steps(pool).into_iter().filter(is_image).collect()
+    }
+
+    /// One pool named `bakery` in place of these: the recipes of all of them, and every step of stage image that one
+    /// of them has, in order. What its machine is after them, an image for all of these pools can be made of.
+    pub fn bakery(&self, bakery: &PoolName, pools: &[PoolName]) -> Bakery {
+        let mut recipes: Vec<RecipeName> = vec![];
+        let mut wanted = BTreeSet::new();
+        for name in pools {
+            // What a recipe needs comes before it in its own pool's list, so also in the joined one.
+            let own = self.pools.get(name).into_iter().flat_map(|pool| &pool.recipes);
+            let fresh: Vec<_> = own.filter(|recipe| !recipes.contains(recipe)).cloned().collect();
+            recipes.extend(fresh);
+            wanted.extend(self.image_steps(name).into_iter().map(|step| step.id));
+        }
+        let known = || recipes.iter().filter_map(|name| self.recipes.get(name));
+        let all = known().flat_map(|recipe| recipe.file.steps.iter().map(|step| self.step(recipe, step)));
+        let steps = all.filter(|step| wanted.contains(&step.id)).collect();
+        let hooks = known().filter_map(|recipe| {
+            let hook = recipe.file.hooks.bake.as_ref()?;
+            Some(recipe.script(hook, "").1.to_owned())
+        });
+        let hooks = hooks.collect();
+        let pool = PoolValues {
+            role: Role::Worker,
+            recipes,
+            labels: BTreeMap::new(),
+            taints: vec![],
+            cpu_millis: 0,
+            memory_bytes: 0,
+        };
+        let resolved = Self { pools: BTreeMap::from([(bakery.clone(), pool)]), ..self.clone() };
+        Bakery { resolved, steps, hooks }
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) fn spec(recipes: &[RecipeName], cookbook: &Cookbook) -> Result<Spec, 
         taints: vec!["example.org/sample=yes:NoSchedule".into()],
         recipes: recipes.to_vec(),
         steps: vec![],
+        baked: None,
     };
     let ordered = cookbook.order(recipes).unwrap_or_default();
     let inputs = |recipe: &Recipe| {

@@ -35,7 +35,7 @@ pub(crate) async fn lab(name: &str) -> Option<Lab> {
 
 pub(crate) async fn empty_lab(name: &str) -> Option<Lab> {
     let mut lacks = start::preflight().err().map(|error| error.to_string());
-    let cache = provisioner::env::cache_dir();
+    let cache = provisioner::cache::folder().unwrap();
     let instance = format!("test-{name}-{}", std::process::id());
     let paths = Paths::new(&instance, &cache).unwrap();
     if lacks.is_none() {

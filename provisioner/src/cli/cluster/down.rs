@@ -8,9 +8,9 @@ use super::{DownArgs, confirm, interrupts, site};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::{Output, out};
 use crate::clock;
-use crate::cluster::down;
 use crate::cluster::input::{self, Given};
 use crate::cluster::site::{self as sites, Site};
+use crate::cluster::{bake, down};
 use crate::duration::{short, took};
 use crate::names::ClusterName;
 use crate::provider::{self, sandbox};
@@ -47,6 +47,10 @@ pub(super) async fn down(args: &DownArgs, output: Output) -> Result<Exit, Failur
     }
     let reporter = Reporter::new(if output == Output::Text { Form::Text } else { Form::Json });
     let cancel = interrupts();
+    // What an `up` left that was killed while it made an image keeps the sandbox alive. It is not this cluster's.
+    if let Err(error) = bake::clear(&cancel).await {
+        tracing::warn!(%error, "an unfinished image was not removed");
+    }
     let ended = down::run(opened, reporter.sink(), &cancel).await;
     reporter.end();
     match ended? {

@@ -1,14 +1,16 @@
 //! `cluster up` and `cluster plan`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::{FileArgs, UpArgs, confirm, interrupts, refused, site};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::{Output, out};
 use crate::clock;
+use crate::cluster::bake::{self, Bake, BakeError};
 use crate::cluster::input::{self, Given, Input};
 use crate::cluster::site::{self as sites, Site};
 use crate::cluster::up::{self, Outlook, Up, UpError};
@@ -27,16 +29,21 @@ const CHART: usize = 40;
 /// Shows what `up` would do.
 pub(super) async fn plan(args: &FileArgs, output: Output) -> Result<Exit, Failure> {
     let given = args.given();
-    let (site, input) = open(&given, "cluster plan").await?;
+    let (site, mut input) = open(&given, "cluster plan").await?;
     let heading = heading(&input);
-    let mut up = up::prepare(&site, input, Sink::none());
-    let outlook = up.outlook().await?;
+    let bake = image_for(&mut input, false).await;
+    let mut up = up::prepare(&site, input, Sink::none(), false);
+    let mut outlook = up.outlook().await?;
+    outlook.bake = bake.filter(|_| !outlook.create.is_empty()).map(|bake| bake.image);
     if output == Output::Json {
         out::json(&outlook)?;
     } else {
         out::note(&heading);
         if outlook.is_empty() && outlook.stop.is_none() {
             out::line("nothing to change");
+        }
+        if let Some(image) = &outlook.bake {
+            out::line(&format!("make the machine image {image}, once"));
         }
         for line in &outlook.lines {
             out::line(line);
@@ -92,7 +99,7 @@ fn heading(input: &Input) -> String {
 pub(super) async fn up(args: &UpArgs, output: Output) -> Result<Exit, Failure> {
     let given = args.file.given();
     let began = clock::monotonic();
-    let (site, input) = open(&given, "cluster up").await?;
+    let (site, mut input) = open(&given, "cluster up").await?;
     let text = output == Output::Text;
     let note = |line: &str| {
         if text {
@@ -102,9 +109,11 @@ pub(super) async fn up(args: &UpArgs, output: Output) -> Result<Exit, Failure> {
     note(&heading(&input));
     note(&format!("its state is kept in {}", site.dir.path().display()));
     let reporter = Reporter::new(if text { Form::Text } else { Form::Json });
-    let mut up = up::prepare(&site, input, reporter.sink());
+    let bake = image_for(&mut input, args.no_bake).await;
+    let mut up = up::prepare(&site, input, reporter.sink(), args.accept_lost);
     let outlook = up.outlook().await?;
     obstacles(&outlook)?;
+    let bake = bake.filter(|_| !outlook.create.is_empty());
     if !outlook.is_empty() && !args.yes {
         for line in &outlook.lines {
             note(&format!("  {line}"));
@@ -114,6 +123,9 @@ pub(super) async fn up(args: &UpArgs, output: Output) -> Result<Exit, Failure> {
         }
     }
     let cancel = interrupts();
+    if let Some(bake) = bake {
+        make_image(&mut up, &bake, &reporter, &cancel).await;
+    }
     let ended = up.run(&cancel).await;
     reporter.end();
     write_timeline(args.timeline.as_deref(), &reporter)?;
@@ -122,6 +134,39 @@ pub(super) async fn up(args: &UpArgs, output: Output) -> Result<Exit, Failure> {
         Ended::Interrupted => Err(interrupted(&up, &given)),
         Ended::Stopped(stop) => Err(stopped(&site, &up, &stop, &given)),
     }
+}
+
+/// How the machine image of this cluster is made, if it is not there and could be. Without one all works, only slower,
+/// so nothing that goes wrong here is an error.
+async fn image_for(input: &mut Input, without: bool) -> Option<Bake> {
+    let found = if without { Ok(None) } else { bake::look(input).await };
+    found.unwrap_or_else(|error| {
+        out::note(&format!("warning: no prepared machine image is used: {}", chain(&error)));
+        None
+    })
+}
+
+async fn make_image(up: &mut Up, bake: &Bake, reporter: &Reporter, cancel: &CancellationToken) {
+    reporter
+        .say(&format!("preparing the machine image (once): {} steps on a machine of its own", bake.steps()));
+    let waits = || reporter.say("another run prepares the same image: waiting for it");
+    match bake::make(bake, reporter.sink(), waits, cancel).await {
+        Ok(()) => {
+            up.serve(bake);
+            reporter.say("the machine image is ready");
+        }
+        Err(BakeError::Interrupted) => {}
+        Err(error) => {
+            reporter.say(&format!("warning: the machine image could not be made: {}", chain(&error)));
+            reporter.say("going on without it: every machine does these steps by itself");
+        }
+    }
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// What stands in the way, before anything is made.
@@ -184,7 +229,7 @@ fn write_timeline(path: Option<&Path>, reporter: &Reporter) -> Result<(), Failur
 }
 
 fn retry(given: &Given) -> String {
-    let with = |option: &str, path: &Option<std::path::PathBuf>| {
+    let with = |option: &str, path: &Option<PathBuf>| {
         path.as_ref().map_or_else(String::new, |path| format!(" --{option} {}", path.display()))
     };
     let (bundle, recipes) = (with("bundle", &given.bundle), with("recipes", &given.recipes));
@@ -214,4 +259,26 @@ fn stopped(site: &Site, up: &Up, stop: &Stop, given: &Given) -> Failure {
         .hint(format!("try again:   {}", retry(given)))
         .hint(format!("look:        continuum cluster status {}", site.name))
         .hint(format!("remove:      continuum cluster down {}", site.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_to_go_on_with_is_the_whole_one() {
+        let given = |bundle: Option<&str>, recipes: Option<&str>| Given {
+            file: "lab1.yaml".into(),
+            bundle: bundle.map(Into::into),
+            recipes: recipes.map(Into::into),
+        };
+        let cases = [
+            (given(None, None), "continuum cluster up lab1.yaml"),
+            (given(Some("/b"), None), "continuum cluster up lab1.yaml --bundle /b"),
+            (given(Some("/b"), Some("/r")), "continuum cluster up lab1.yaml --bundle /b --recipes /r"),
+        ];
+        for (given, right) in cases {
+            assert_eq!(retry(&given), right);
+        }
+    }
 }

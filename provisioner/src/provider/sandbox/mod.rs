@@ -43,7 +43,7 @@ pub struct Config {
 }
 
 fn default_instance() -> String {
-    crate::env::text("CONTINUUM_SANDBOX").unwrap_or_else(|| "default".into())
+    crate::env::var("CONTINUUM_SANDBOX").unwrap_or_else(|| "default".into())
 }
 
 impl Default for Config {
@@ -85,7 +85,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 impl SandboxProvider {
     /// For an instance, without asking whether its agent is there.
     pub fn at(config: &Config, exe: PathBuf) -> Result<Self, ProviderError> {
-        let paths = Paths::new(&config.instance, &crate::env::cache_dir()).map_err(rejected)?;
+        let cache = crate::cache::folder().map_err(|error| rejected(error.to_string()))?;
+        let paths = Paths::new(&config.instance, &cache).map_err(rejected)?;
         Ok(Self { client: Client::new(paths, exe) })
     }
     /// Whether an agent is there.

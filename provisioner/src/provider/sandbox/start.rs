@@ -144,7 +144,7 @@ pub fn missing_commands(tree: bool, internet: bool) -> Vec<Problem> {
 }
 
 fn found(command: &str) -> bool {
-    let path = crate::env::text("PATH").unwrap_or_default();
+    let path = crate::env::var("PATH").unwrap_or_default();
     let dirs = path.split(':').chain(["/usr/sbin", "/usr/bin", "/sbin", "/bin"]);
     dirs.filter(|dir| !dir.is_empty()).any(|dir| Path::new(dir).join(command).is_file())
 }

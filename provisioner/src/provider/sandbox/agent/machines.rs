@@ -32,6 +32,7 @@ impl Agent {
     /// Makes a machine, or finds the one that this token made. Returns when it is recorded; it boots on its own.
     pub async fn create(self: &Arc<Self>, request: MachineRequest) -> Result<Machine, ProviderError> {
         self.check_image(&request.image)?;
+        tree::layers::touch(self.paths(), &request.image);
         let (record, cluster, _guard) = match self.reserve(&request)? {
             Reserved::Fresh { record, cluster, guard } => (record, cluster, guard),
             Reserved::Known { id, lock } => {

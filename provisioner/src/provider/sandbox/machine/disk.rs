@@ -75,17 +75,22 @@ pub fn make(dir: &Path, who: &Identity<'_>, shape: &Shape, user_data: &UserData)
 }
 
 /// What is a machine's own in its upper layer: an image that is captured from it goes without.
-pub const IDENTITY: [&str; 14] = [
+pub const IDENTITY: [&str; 18] = [
     "etc/hostname",
     "etc/hosts",
     "etc/resolv.conf",
     "etc/machine-id",
     "etc/ssh/ssh_host_ed25519_key",
     "etc/ssh/ssh_host_ed25519_key.pub",
+    "etc/ssh/ssh_host_ed25519_key.first",
+    "etc/ssh/ssh_host_ed25519_key.new",
+    "etc/ssh/ssh_host_ed25519_key.pub.new",
     "root/.ssh",
     "root/.bash_history",
     "var/lib/continuum/first-boot",
     "var/lib/continuum/first-boot-done",
+    // What was run on it: a machine that is made from the image runs its own.
+    "var/lib/continuum/jobs",
     "var/lib/systemd/random-seed",
     "var/log",
     "tmp",

@@ -10,7 +10,7 @@ use super::super::agent::{Agent, failed};
 use super::super::machine::init::REAL_DISK;
 use super::super::machine::{StepError, disk};
 use super::super::wire::CaptureRequest;
-use super::valid_layer;
+use super::{layers, valid_layer};
 use crate::provider::ProviderError;
 use crate::provider::sandbox::wire::rejected;
 
@@ -39,10 +39,10 @@ impl Agent {
     }
 
     fn copy_layer(&self, request: &CaptureRequest) -> Result<(), StepError> {
-        let layers = self.paths().layers();
-        let at = |what: &str| StepError::at(format!("{what} in {}", layers.display()));
-        fs::create_dir_all(&layers).map_err(at("make a layer"))?;
-        let (dir, temp) = (layers.join(&request.name), layers.join(format!(".{}.new", request.name)));
+        let folder = self.paths().layers();
+        let at = |what: &str| StepError::at(format!("{what} in {}", folder.display()));
+        fs::create_dir_all(&folder).map_err(at("make a layer"))?;
+        let (dir, temp) = (folder.join(&request.name), folder.join(format!(".{}.new", request.name)));
         let _ = fs::remove_dir_all(&temp);
         let machine = self.paths().machine(&request.machine);
         // cp keeps owners, modes, links, whiteouts (device nodes) and the overlay's extended attributes.
@@ -65,7 +65,11 @@ impl Agent {
                 _ => {}
             }
         }
-        fs::rename(&temp, &dir).map_err(at("put a layer"))
+        fs::rename(&temp, &dir).map_err(at("put a layer"))?;
+        if request.name.starts_with(layers::PREPARED) {
+            layers::prune(self.paths());
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The Debian tree below every machine's root: made once with mmdebstrap, found again by the hash of how it is made.
 
 pub mod capture;
+pub mod layers;
 
 use std::fs::{self, File, Permissions};
 use std::io;
