@@ -10,11 +10,14 @@ CONTINUUM := $(CARGO_TARGET_DIR)/debug/continuum
 EXAMPLE := examples/sandbox/cluster.yaml
 BUNDLE := $(CONTINUUM_CACHE)/bundles/kubernetes
 
-.PHONY: help up down build bundle prerequisites test test-all lint bench docs deny clean
+PREFIX ?= /usr/local
+
+.PHONY: help up down install build bundle prerequisites test test-all lint bench docs deny clean
 
 help:
 	@echo 'make up         a real Kubernetes cluster on this computer, and a Job on it'
 	@echo 'make down       removes all of it'
+	@echo 'make install    continuum to /usr/local/bin (PREFIX), and its bundle as the one that is used by default'
 	@echo 'make test       the tests, as CI runs them'
 	@echo 'make test-all   also what takes long: full matrices, a pristine Debian'
 	@echo 'make bench      measures, side by side (docs/benchmarks.md)'
@@ -33,6 +36,12 @@ up: bundle
 	@$(CONTINUUM) sandbox tree >/dev/null
 	@$(CONTINUUM) cluster up $(EXAMPLE) --bundle $(BUNDLE) --yes
 	@examples/sandbox/smoke $(CONTINUUM) lab1
+	@command -v continuum >/dev/null || echo 'continuum is not on your PATH yet: make install puts it into $(PREFIX)/bin'
+
+install: bundle
+	@install -D -m 0755 $(CONTINUUM) $(PREFIX)/bin/continuum
+	@ln -sfnT kubernetes $(CONTINUUM_CACHE)/bundles/default
+	@echo 'installed $(PREFIX)/bin/continuum'
 
 down:
 	@if [ -x $(CONTINUUM) ]; then $(CONTINUUM) cluster down lab1 --yes; else echo 'nothing was built, nothing is up'; fi

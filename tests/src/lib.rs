@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use provisioner::names::MachineId;
+use provisioner::provider::Provider;
 use provisioner::provider::sandbox::machine::pause;
-use provisioner::provider::sandbox::{paths::Paths, start, tree};
+use provisioner::provider::sandbox::{Config, SandboxProvider, paths::Paths, start, tree};
 use provisioner::{cache, clock, env};
 use serde_json::Value;
 
@@ -60,7 +62,7 @@ pub struct Lab {
 impl Lab {
     /// A new one, or `None` (and the reason on stdout) where machines cannot be made.
     pub fn open(name: &str) -> Option<Self> {
-        let paths = Paths::new(&format!("e2e-{name}-{}", std::process::id()), &env::cache_dir()).unwrap();
+        let paths = Paths::new(&format!("e2e-{name}-{}", std::process::id()), &cache::folder().unwrap()).unwrap();
         let lacks = start::preflight()
             .map_err(|error| error.to_string())
             .and_then(|()| tree::ensure(&paths).map(drop).map_err(|error| error.to_string()));
@@ -140,6 +142,24 @@ impl Lab {
             .collect();
         names.sort();
         names
+    }
+
+    /// Deletes a machine behind everybody's back, as a person with the cloud's own tool would.
+    pub fn delete_machine(&self, name: &str) {
+        let config = Config { instance: self.paths.instance.clone() };
+        let machines = self.machines();
+        let machine = machines.iter().find(|machine| machine["tags"]["machine"] == name);
+        let id = MachineId::from(machine.unwrap()["id"].as_str().unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let cloud = SandboxProvider::at(&config, program()).unwrap();
+            cloud.delete(&id).await.unwrap();
+            let since = clock::monotonic();
+            while cloud.exists(&id).await.unwrap() {
+                assert!(since.elapsed() < PATIENCE, "{name} is not deleted");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
     }
 
     /// Ends the test: everything is removed, and nothing may be left.

@@ -37,6 +37,9 @@ pub struct CreateArgs {
     /// Folder of an offline build (tests/lab/kubernetes/build.sh) to take files from
     #[arg(long, value_name = "DIR")]
     pub from: Option<PathBuf>,
+    /// Recipes of your own, beside or instead of those that ship: what they need is put in too
+    #[arg(long, value_name = "DIR")]
+    pub recipes: Option<PathBuf>,
     /// Download nothing; name what is missing
     #[arg(long)]
     pub offline: bool,
@@ -86,6 +89,16 @@ pub struct BuildImageArgs {
 
 const fn host_arch() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
+}
+
+impl BundleCommand {
+    /// The folder of recipes that was given beside those that ship.
+    pub fn recipes(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::Create(args) => args.recipes.as_deref(),
+            Self::Verify(_) | Self::List(_) | Self::BuildImage(_) => None,
+        }
+    }
 }
 
 /// Runs a command; data goes to `out`, everything else to stderr. `recipes` are those whose artifacts a bundle must hold.
@@ -153,15 +166,9 @@ fn show(bundle: &Bundle, output: Output, out: &mut dyn Write) -> anyhow::Result<
         write!(out, "{}", bundle.manifest.to_json())?;
         return Ok(());
     }
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
-    table.set_header(["NAME", "VERSION", "ARCH", "KIND", "ORIGIN", "SIZE", "SHA256"]);
-    for entry in bundle.list() {
-        table.add_row(row(entry));
-    }
-    for line in table.lines() {
-        writeln!(out, "{}", line.trim_end())?;
-    }
+    let head = ["NAME", "VERSION", "ARCH", "KIND", "ORIGIN", "SIZE", "SHA256"];
+    let rows: Vec<_> = bundle.list().iter().map(|entry| row(entry).to_vec()).collect();
+    writeln!(out, "{}", super::out::table(&head, &rows))?;
     Ok(())
 }
 

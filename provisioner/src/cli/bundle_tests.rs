@@ -40,6 +40,7 @@ fn create_list_and_verify_say_what_there_is_and_what_to_do_next() {
     let store = Store::open(&dir.join("cache")).unwrap();
     let args = CreateArgs {
         out: dir.join("bundle"),
+        recipes: None,
         from: Some(dir.to_owned()),
         offline: true,
         images: vec!["registry.test/tool:1".into()],
@@ -109,4 +110,18 @@ fn an_image_of_nothing_and_half_an_argument_are_refused() {
         assert_eq!(format!("{error:#}"), why);
         assert!(!args.out.exists());
     }
+}
+
+#[test]
+fn only_create_reads_recipes_of_ones_own() {
+    let given = |words: &[&str]| {
+        let words = ["continuum", "bundle"].iter().chain(words).copied();
+        let matches = crate::cli::command().try_get_matches_from(words).unwrap();
+        let bundle = matches.subcommand_matches("bundle").unwrap();
+        let command = <BundleCommand as clap::FromArgMatches>::from_arg_matches(bundle).unwrap();
+        command.recipes().map(Path::to_owned)
+    };
+    assert_eq!(given(&["create", "b", "--recipes", "mine"]), Some("mine".into()));
+    assert_eq!(given(&["create", "b"]), None);
+    assert_eq!(given(&["list", "b"]), None);
 }

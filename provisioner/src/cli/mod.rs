@@ -17,7 +17,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use exit::{Exit, Failure};
 
-/// Elastic Kubernetes clusters from one file: on this computer, on OpenStack, on EC2.
+/// Kubernetes clusters from one file, on a small cloud inside this computer.
 #[derive(Debug, Parser)]
 #[command(name = "continuum", version, propagate_version = true, disable_help_subcommand = true)]
 #[command(
@@ -73,6 +73,11 @@ enum Noun {
     },
 }
 
+/// The whole command line as clap knows it: what the reference in the book is made from.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses the arguments, runs the command, prints what failed, and says how it went.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -92,7 +97,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Noun::Template(verb) => template::run(&verb, cli.global.output),
         Noun::Recipe(verb) => recipe::run(&verb, cli.global.output),
         Noun::Bundle(command) => {
-            let recipes = || Ok(crate::cluster::input::recipe_files(None)?);
+            let recipes = || Ok(crate::cluster::input::recipe_files(command.recipes())?);
             bundle::run(&command, cli.global.output, &recipes, &mut out::stdout())?;
             Ok(Exit::Done)
         }
@@ -102,7 +107,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Noun::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "continuum", &mut out::stdout());
+            clap_complete::generate(shell, &mut command(), "continuum", &mut out::stdout());
             Ok(Exit::Done)
         }
     }

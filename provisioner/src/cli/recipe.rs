@@ -149,7 +149,8 @@ fn check_all(folder: Option<&PathBuf>, output: Output) -> Result<Exit, Failure> 
         return Err(Failure::say(Exit::Refused, lines.join("\n")));
     }
     if output == Output::Text {
-        out::line(&format!("{} recipes, {} scripts: no problem", names.len(), report.scripts));
+        let all: Vec<_> = names.iter().map(RecipeName::as_str).collect();
+        out::line(&format!("{}: {} scripts, no problem", all.join(", "), report.scripts));
     }
     Ok(Exit::Done)
 }

@@ -170,7 +170,7 @@ async fn status(on: &Instance, json: bool) -> Result<()> {
     }
     let (used, quota) = (status.used, status.quota);
     let mut text = format!(
-        "sandbox {}: agent {} since {}, cloud {}\nused {} of {} machines, {} of {} cpu, {} of {} memory\n",
+        "sandbox {}: agent {} since {:.0}, cloud {}\nused {} of {} machines, {} of {} cpu, {} of {} memory\n",
         status.instance,
         status.pid,
         status.started,

@@ -91,10 +91,10 @@ impl Outlook {
     }
 }
 
-/// Prepares `up` of a cluster.
-pub fn prepare(site: &Site, input: Input, events: crate::events::Sink) -> Up {
+/// Prepares `up` of a cluster. `accept_lost`: a person said that machines which are gone together are lost.
+pub fn prepare(site: &Site, input: Input, events: crate::events::Sink, accept_lost: bool) -> Up {
     let parts = site.parts(Arc::new(input.scripts), events);
-    let limits = Limits::default();
+    let limits = Limits { accept_vanished: accept_lost, ..Limits::default() };
     let engine = Reconciler::new(parts.clone(), site.ledger.clone(), limits);
     Up { spec: input.spec, engine, parts, before: site.ledger.clone() }
 }

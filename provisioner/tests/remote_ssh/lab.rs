@@ -21,6 +21,8 @@ use provisioner::remote::{Done, Job, Remote, RemoteError, SshRemote, Target};
 use provisioner::spec::{Network, Shape};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::{harness, machines};
+
 /// Machines that can be reached through a provider, and the key that logs in to them.
 pub(crate) struct Lab {
     pub(crate) provider: Arc<Cutter>,
@@ -37,12 +39,33 @@ pub(crate) struct Lab {
 static ALONE: Mutex<()> = Mutex::new(());
 
 impl Lab {
-    /// The machines of `CONTINUUM_TEST_SSH`, or `None` and a word why not.
+    /// The machines of `CONTINUUM_TEST_SSH`, else two of a sandbox of these tests' own, or `None` and a word why not.
     pub(crate) fn from_env() -> Option<Self> {
-        let Some(text) = provisioner::env::var("CONTINUUM_TEST_SSH") else {
-            eprintln!("skipped: CONTINUUM_TEST_SSH names no machines");
-            return None;
+        match provisioner::env::var("CONTINUUM_TEST_SSH") {
+            Some(text) => Some(Self::named(&text)),
+            None => Self::sandboxed(),
+        }
+    }
+
+    fn sandboxed() -> Option<Self> {
+        let machines = machines::two()?;
+        let target = |(n, machine): (usize, &Machine)| Target {
+            name: machine.tags.machine.clone(),
+            machine: machine.clone(),
+            host_keys: vec![harness::key(n as u64 + 1).1],
         };
+        let targets: Vec<Target> = machines.iter().enumerate().map(target).collect();
+        let address = targets[0].machine.exposed.get(&22).copied();
+        let lab = Self { address, ..Self::of(machines::cloud(), targets, harness::key(0).0) };
+        // A sandbox shares its host's files by content, read-only: here a test shares its own.
+        lab.ask("! mountpoint -q /var/lib/continuum/shared || umount /var/lib/continuum/shared");
+        // The connections of the preparation are not the test's.
+        lab.provider.open.lock().unwrap().clear();
+        let remote = Arc::new(lab.another_process());
+        Some(Self { remote, ..lab })
+    }
+
+    fn named(text: &str) -> Self {
         let mut addresses = BTreeMap::new();
         let (mut targets, mut login) = (Vec::new(), None);
         for (n, entry) in text.split(';').enumerate() {
@@ -57,7 +80,7 @@ impl Lab {
             login = Some(SecretString::from(std::fs::read_to_string(key).unwrap()));
         }
         let address = addresses.values().next().copied();
-        Some(Self { address, ..Self::of(Arc::new(Tcp(addresses)), targets, login.unwrap()) })
+        Self { address, ..Self::of(Arc::new(Tcp(addresses)), targets, login.unwrap()) }
     }
 
     /// Any provider's machines: `targets` with their pinned host keys, and the operator's private key.
@@ -252,7 +275,7 @@ async fn connect_through_a_pipe(
     machine: &Machine,
     port: u16,
 ) -> Result<Stream, ProviderError> {
-    let Stream::Tcp(far) = piped.0.dial(machine, port).await? else { return no() };
+    let far = piped.0.dial(machine, port).await?;
     let (near, ours) = UnixStream::pair().unwrap();
     let (mut from_far, mut to_far) = (far.try_clone().unwrap(), far);
     let (mut from_near, mut to_near) = (near.try_clone().unwrap(), near);
@@ -262,7 +285,7 @@ async fn connect_through_a_pipe(
     });
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut from_near, &mut to_far);
-        to_far.shutdown(Shutdown::Both)
+        to_far.close_write()
     });
     Ok(Stream::Unix(ours))
 }

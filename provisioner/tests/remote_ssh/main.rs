@@ -1,7 +1,16 @@
 //! Jobs over real SSH on real machines with systemd.
 //!
-//! `CONTINUUM_TEST_SSH` names two machines, `HOST:PORT:LOGIN_KEY_FILE:HOST_KEY_PUB_FILE;…`; without it the tests say
-//! that they were skipped. Anything else that has a `Provider` and two machines can be put into a `lab::Lab`.
+//! Two machines of a sandbox of their own; `CONTINUUM_TEST_SSH` names others, `HOST:PORT:LOGIN_KEY_FILE:HOST_KEY_PUB_FILE;…`.
+//! Where no machines can be made, the tests say so and pass. Anything else that has a `Provider` and two machines can be
+//! put into a `lab::Lab`.
+#![cfg_attr(
+    test,
+    expect(
+        clippy::unwrap_used,
+        clippy::print_stdout,
+        reason = "a test may panic, and says why it is skipped"
+    )
+)]
 
 #[cfg(test)]
 mod drops;
@@ -10,6 +19,12 @@ mod ends;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+#[path = "../sandbox/harness.rs"]
+#[expect(dead_code, reason = "the sandbox's own tests use the rest")]
+mod harness;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod login;
+#[cfg(test)]
+mod machines;

@@ -57,6 +57,24 @@ async fn an_agent_killed_while_machines_boot_loses_and_doubles_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_halfway_leaves_nothing_half_done() {
+    let Some(lab) = lab("leaver").await else { return };
+    // A machine is written in some milliseconds, and deleted in some tens of them.
+    for (ordinal, millis) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 16)] {
+        let wanted = request("a", ordinal);
+        let gone = std::time::Duration::from_millis(millis);
+        let _ = tokio::time::timeout(gone, lab.cloud.create(&wanted)).await;
+        let machine = lab.make(&wanted).await;
+        let _ = tokio::time::timeout(gone * 4, lab.cloud.delete(&machine.id)).await;
+        lab.cloud.delete(&machine.id).await.unwrap();
+        assert!(!lab.cloud.exists(&machine.id).await.unwrap());
+    }
+    let cluster = request("a", 1).tags.cluster;
+    assert_eq!(lab.cloud.sweep(&cluster).await.unwrap(), []);
+    lab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_sandbox_keeps_its_disks() {
     let Some(lab) = lab("stopped").await else { return };
     let machine = lab.make(&request("a", 1)).await;

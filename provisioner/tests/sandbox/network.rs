@@ -53,6 +53,21 @@ async fn an_exposed_port_is_reached_on_the_hosts_loopback() {
     lab.close().await;
 }
 
+/// A cut connection with something left to send keeps a machine's network namespace for minutes after its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_used_again_while_the_network_of_its_last_machine_lives_on() {
+    let Some(lab) = lab("again").await else { return };
+    let one = lab.make(&request("a", 1)).await;
+    let held = std::fs::File::open(format!("/proc/{}/ns/net", lab.pid1(&one))).unwrap();
+    lab.cloud.delete(&one.id).await.unwrap();
+    lab.wait(|all| all.is_empty().then_some(())).await;
+    let two = lab.make(&request("a", 2)).await;
+    assert_eq!(two.address, one.address);
+    assert!(lab.banner(&two).await.starts_with("SSH-2.0"));
+    drop(held);
+    lab.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clusters_token_opens_its_own_cluster_at_the_gateway_and_no_other() {
     let Some(lab) = lab("gateway").await else { return };

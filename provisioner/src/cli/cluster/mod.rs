@@ -86,6 +86,9 @@ pub struct UpArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+    /// Machines that are gone together are really lost: replace them
+    #[arg(long)]
+    pub accept_lost: bool,
     /// Boot the plain image, and do on each machine what a prepared image would have brought
     #[arg(long)]
     pub no_bake: bool,

@@ -1,6 +1,6 @@
 //! `cluster up` and `cluster plan`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::json;
@@ -32,7 +32,7 @@ pub(super) async fn plan(args: &FileArgs, output: Output) -> Result<Exit, Failur
     let (site, mut input) = open(&given, "cluster plan").await?;
     let heading = heading(&input);
     let bake = image_for(&mut input, false).await;
-    let mut up = up::prepare(&site, input, Sink::none());
+    let mut up = up::prepare(&site, input, Sink::none(), false);
     let mut outlook = up.outlook().await?;
     outlook.bake = bake.filter(|_| !outlook.create.is_empty()).map(|bake| bake.image);
     if output == Output::Json {
@@ -110,7 +110,7 @@ pub(super) async fn up(args: &UpArgs, output: Output) -> Result<Exit, Failure> {
     note(&format!("its state is kept in {}", site.dir.path().display()));
     let reporter = Reporter::new(if text { Form::Text } else { Form::Json });
     let bake = image_for(&mut input, args.no_bake).await;
-    let mut up = up::prepare(&site, input, reporter.sink());
+    let mut up = up::prepare(&site, input, reporter.sink(), args.accept_lost);
     let outlook = up.outlook().await?;
     obstacles(&outlook)?;
     let bake = bake.filter(|_| !outlook.create.is_empty());
@@ -229,7 +229,7 @@ fn write_timeline(path: Option<&Path>, reporter: &Reporter) -> Result<(), Failur
 }
 
 fn retry(given: &Given) -> String {
-    let with = |option: &str, path: &Option<std::path::PathBuf>| {
+    let with = |option: &str, path: &Option<PathBuf>| {
         path.as_ref().map_or_else(String::new, |path| format!(" --{option} {}", path.display()))
     };
     let (bundle, recipes) = (with("bundle", &given.bundle), with("recipes", &given.recipes));
@@ -259,4 +259,26 @@ fn stopped(site: &Site, up: &Up, stop: &Stop, given: &Given) -> Failure {
         .hint(format!("try again:   {}", retry(given)))
         .hint(format!("look:        continuum cluster status {}", site.name))
         .hint(format!("remove:      continuum cluster down {}", site.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_to_go_on_with_is_the_whole_one() {
+        let given = |bundle: Option<&str>, recipes: Option<&str>| Given {
+            file: "lab1.yaml".into(),
+            bundle: bundle.map(Into::into),
+            recipes: recipes.map(Into::into),
+        };
+        let cases = [
+            (given(None, None), "continuum cluster up lab1.yaml"),
+            (given(Some("/b"), None), "continuum cluster up lab1.yaml --bundle /b"),
+            (given(Some("/b"), Some("/r")), "continuum cluster up lab1.yaml --bundle /b --recipes /r"),
+        ];
+        for (given, right) in cases {
+            assert_eq!(retry(&given), right);
+        }
+    }
 }

@@ -118,6 +118,15 @@ fn visible(agent: &Agent, caller: &Caller, id: &MachineId) -> Answer<()> {
     agent.find(caller, id).map(|_| ()).ok_or_else(|| not_found(no_machine(id)))
 }
 
+/// Work that changes something goes on to its end, also when its client goes away meanwhile: axum drops the future of
+/// a request whose connection is closed, and half a machine would be left that nobody lists and nobody boots.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ProviderError>> + Send + 'static,
+) -> Answer<T> {
+    let done = tokio::spawn(work).await;
+    Ok(done.unwrap_or_else(|error| Err(unavailable(error.to_string())))?)
+}
+
 async fn status(State(agent): Shared, Extension(caller): Who) -> Answer<Response> {
     admin(&caller)?;
     Ok(Json(agent.status()).into_response())
@@ -134,7 +143,8 @@ async fn scaffold(
     Json(request): Json<ScaffoldRequest>,
 ) -> Answer<Response> {
     own(&caller, &id)?;
-    Ok(Json(agent.scaffold(&id, &request.network).await?).into_response())
+    let made = to_the_end(async move { agent.scaffold(&id, &request.network).await });
+    Ok(Json(made.await?).into_response())
 }
 
 async fn find_scaffold(
@@ -149,7 +159,7 @@ async fn find_scaffold(
 
 async fn sweep(State(agent): Shared, Extension(caller): Who, Path(id): Path<ClusterId>) -> Answer<Response> {
     own(&caller, &id)?;
-    Ok(Json(agent.sweep(&id).await?).into_response())
+    Ok(Json(to_the_end(async move { agent.sweep(&id).await }).await?).into_response())
 }
 
 async fn access(State(agent): Shared, Extension(caller): Who, Path(id): Path<ClusterId>) -> Answer<Response> {
@@ -168,7 +178,8 @@ async fn create(
     Json(request): Json<CreateRequest>,
 ) -> Answer<Response> {
     own(&caller, &request.tags.cluster)?;
-    Ok(Json(agent.create(MachineRequest::from(request)).await?).into_response())
+    let made = to_the_end(async move { agent.create(MachineRequest::from(request)).await });
+    Ok(Json(made.await?).into_response())
 }
 
 async fn find(State(agent): Shared, Extension(caller): Who, Path(id): Path<MachineId>) -> Answer<Response> {
@@ -182,7 +193,7 @@ async fn delete(
     Path(id): Path<MachineId>,
 ) -> Answer<StatusCode> {
     if visible(&agent, &caller, &id).is_ok() {
-        agent.delete(&id).await?;
+        to_the_end(async move { agent.delete(&id).await }).await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -193,14 +204,14 @@ async fn start(
     Path(id): Path<MachineId>,
 ) -> Answer<StatusCode> {
     visible(&agent, &caller, &id)?;
-    agent.start(&id).await?;
+    to_the_end(async move { agent.start(&id).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn stop(State(agent): Shared, Extension(caller): Who, Path(id): Path<MachineId>) -> Answer<StatusCode> {
     admin(&caller)?;
     visible(&agent, &caller, &id)?;
-    agent.stop(&id).await?;
+    to_the_end(async move { agent.stop(&id).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -243,7 +254,7 @@ async fn capture(
 ) -> Answer<StatusCode> {
     admin(&caller)?;
     visible(&agent, &caller, &request.machine)?;
-    agent.capture(&request).await?;
+    to_the_end(async move { agent.capture(&request).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

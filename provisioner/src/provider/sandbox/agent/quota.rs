@@ -37,7 +37,7 @@ impl Quota {
         Self {
             machines: (memory / LEAST_MEMORY).clamp(2, MOST_MACHINES),
             cpu: Cpu::cores(cores * CPU_FACTOR),
-            memory: Memory { bytes: memory.saturating_mul(MEMORY_FACTOR) },
+            memory: Memory { bytes: whole(memory.saturating_mul(MEMORY_FACTOR)) },
         }
     }
     /// What these shapes use together.
@@ -96,6 +96,12 @@ impl Quota {
     }
 }
 
+/// Whole GiB: what people read is `188Gi`, not a number of nine digits.
+fn whole(bytes: u64) -> u64 {
+    const GIB: u64 = 1 << 30;
+    if bytes < GIB { bytes } else { bytes - bytes % GIB }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +115,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_said_with_numbers() {
+        assert_eq!((whole(1 << 20), whole((5 << 30) + 7)), (1 << 20, 5 << 30));
         let quota = Quota { machines: 2, cpu: Cpu::cores(8), memory: Memory::gib(4) };
         let shape = Shape::of(Cpu::cores(1), Memory::gib(2));
         let two = Quota::used([&shape, &shape].into_iter());

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use nix::net::if_::if_nameindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
 use nix::sched::{CloneFlags, setns, unshare};
@@ -17,7 +18,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{getpid, setsid, ttyname};
 
 use super::process::Process;
-use super::{Boot, StepError, mac};
+use super::{Boot, StepError, mac, veth_prefix};
 
 /// A console file is turned at this size, one older one is kept: enough for a few hundred boots of systemd.
 const CONSOLE_MAX: u64 = 1 << 20;
@@ -93,6 +94,7 @@ fn network(boot: &Boot) -> Result<(), StepError> {
     let own = File::open("/proc/self/ns/net").map_err(StepError::at("open the network namespace"))?;
     let hub = File::open(&boot.hub).map_err(StepError::at(format!("open {}", boot.hub.display())))?;
     setns(&hub, CloneFlags::CLONE_NEWNET).map_err(StepError::at("enter the hub"))?;
+    clear_address(boot)?;
     let (veth, pid, fd) = (&boot.veth, getpid(), own.as_raw_fd());
     ip_batch(&format!(
         "link add {veth} type veth peer name eth0 address {} netns /proc/{pid}/fd/{fd}\nlink set {veth} master {} up\n",
@@ -104,6 +106,21 @@ fn network(boot: &Boot) -> Result<(), StepError> {
         "link set lo up\naddr add {}/{} dev eth0\nlink set eth0 up\nroute add default via {}\n",
         boot.address, boot.prefix, boot.gateway
     ))
+}
+
+/// Removes what earlier machines of this address left in the hub. A network namespace outlives its machine for
+/// minutes if a connection was cut while it still had something to send: its link would have our name and our MAC.
+fn clear_address(boot: &Boot) -> Result<(), StepError> {
+    let links = if_nameindex().map_err(StepError::at("list the hub's devices"))?;
+    let prefix = veth_prefix(boot.address);
+    for link in &links {
+        let name = link.name().to_string_lossy();
+        if name.starts_with(&prefix) {
+            // It may go by itself between the list and now; if it stays, what follows fails and says so.
+            let _ = ip_batch(&format!("link del {name}\n"));
+        }
+    }
+    Ok(())
 }
 
 /// Runs `ip -batch` in this thread's network namespace: one process for all lines.

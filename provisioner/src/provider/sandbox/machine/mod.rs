@@ -92,8 +92,13 @@ pub fn mac(address: Ipv4Addr) -> String {
 
 /// The name of the hub's end of a machine's veth: at most 15 characters, unique in the hub, new at each boot.
 pub fn veth(address: Ipv4Addr, boots: u32) -> String {
+    format!("{}{}", veth_prefix(address), boots % 1_000_000)
+}
+
+/// What the names of all links that an address ever had begin with.
+fn veth_prefix(address: Ipv4Addr) -> String {
     let [_, _, c, d] = address.octets();
-    format!("v{c:02x}{d:02x}-{}", boots % 1_000_000)
+    format!("v{c:02x}{d:02x}-")
 }
 
 /// Starts a machine; returns its pid 1 as soon as it exists. Blocks for some 30 ms.

@@ -1,0 +1,297 @@
+//! A real Kubernetes cluster, end to end: one cluster for many checks, because it takes a while. Needs root and a
+//! bundle; says so and passes without.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeMap;
+
+use continuum_tests::{Ended, Lab, bundle};
+use provisioner::quantity::{Cpu, Memory};
+use provisioner::recipe::load;
+use serde_json::{Value, json};
+
+const NAME: &str = "kt";
+/// As the bundle has it.
+const IMAGE: &str = "docker.io/library/busybox:1.35";
+
+/// What the template puts on every machine.
+const RECIPES: [&str; 4] = ["base", "containerd", "flannel", "kubernetes"];
+
+/// A cluster and the lab that it is in.
+struct Cluster {
+    lab: Lab,
+    file: String,
+}
+
+impl Cluster {
+    /// Writes the file: workers of a shape that no host of tests has.
+    fn wants(&self, workers: u32) {
+        let text = format!(
+            "name: {NAME}\ntemplate: elastic-kubernetes\nprovider: {{type: sandbox, internet: false}}\ninputs:\n  \
+             front_end: {{cpu: 2, memory: 4Gi}}\n  workers:\n    shape: {{cpu: 3, memory: 3Gi}}\n    count: {workers}\n"
+        );
+        self.lab.write("cluster.yaml", &text);
+    }
+
+    fn try_up(&self) -> Ended {
+        self.lab.run(&["cluster", "up", &self.file, "--yes", "-o", "json"])
+    }
+
+    /// `up`; what happened.
+    fn up(&self) -> Vec<Value> {
+        let ended = self.try_up();
+        assert_eq!(ended.code, Some(0), "{ended}");
+        ended.events()
+    }
+
+    fn on(&self, machine: &str, script: &str) -> String {
+        self.lab.ok(&["cluster", "ssh", NAME, machine, "--", script])
+    }
+
+    fn front_end(&self, script: &str) -> String {
+        self.on("kt-front-end-1", &format!("export KUBECONFIG=/etc/kubernetes/admin.conf\n{script}"))
+    }
+
+    /// Applies objects.
+    fn apply(&self, objects: &[Value]) {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        self.front_end(&format!("kubectl apply -f - <<'END'\n{list}\nEND"));
+    }
+
+    /// Nodes by name, as the API has them. All of them are Ready.
+    fn nodes(&self) -> BTreeMap<String, Value> {
+        let list: Value = serde_json::from_str(&self.front_end("kubectl get nodes -o json")).unwrap();
+        let nodes = list["items"].as_array().unwrap().clone();
+        for node in &nodes {
+            let conditions = node["status"]["conditions"].as_array().unwrap();
+            let ready = conditions.iter().find(|condition| condition["type"] == "Ready").unwrap();
+            assert_eq!(ready["status"], "True", "{node:#}");
+        }
+        nodes.into_iter().map(|node| (node["metadata"]["name"].as_str().unwrap().to_owned(), node)).collect()
+    }
+
+    /// Machines and nodes are these, all Ready.
+    fn consists_of(&self, names: &[&str]) {
+        assert_eq!(self.lab.tagged(NAME), names);
+        assert_eq!(self.nodes().keys().collect::<Vec<_>>(), names);
+    }
+
+    /// What recipes printed on a machine.
+    fn log(&self, machine: &str) -> String {
+        std::fs::read_to_string(self.lab.state(NAME).join(format!("logs/{machine}.log"))).unwrap()
+    }
+}
+
+/// The jobs of some machine that ended well, in order.
+fn jobs(events: &[Value], machine: &str) -> Vec<String> {
+    let finished = events.iter().filter(|event| event["event"] == "finished" && event["machine"] == machine);
+    finished
+        .map(|event| event["job"].as_str().unwrap().to_owned())
+        .filter(|job| !job.starts_with("ask "))
+        .collect()
+}
+
+/// Every machine that anything was done to, or with.
+fn touched(events: &[Value]) -> Vec<&str> {
+    let mut names: Vec<&str> = events
+        .iter()
+        .filter(|event| event["event"] == "started")
+        .map(|event| event["machine"].as_str().unwrap())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn pod(name: &str, node: &str, command: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": {
+        "nodeName": node, "restartPolicy": "Never", "terminationGracePeriodSeconds": 1,
+        "containers": [{"name": "it", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sh", "-c", command]}]}})
+}
+
+#[test]
+fn a_cluster_from_one_file_through_its_whole_life() {
+    let Some(bundle) = bundle() else { return };
+    let Some(lab) = Lab::open("kube") else { return };
+    let lab = lab.with_bundle(bundle);
+    let file = lab.write("cluster.yaml", "");
+    let cluster = Cluster { lab, file };
+    cluster.wants(2);
+    cluster.up();
+    cluster.consists_of(&["kt-front-end-1", "kt-workers-2", "kt-workers-3"]);
+    a_node_is_as_large_as_its_shape(&cluster);
+    every_recipe_run_again_changes_nothing(&cluster);
+    cluster.lab.ok(&["cluster", "load-image", NAME, "busybox"]);
+    pods_run_talk_and_are_found(&cluster);
+    nothing_to_change_touches_nothing(&cluster);
+    one_more_is_added_beside_the_others(&cluster);
+    one_less_is_drained_first(&cluster);
+    a_stopped_worker_is_started_again(&cluster);
+    a_worker_that_is_gone_is_replaced_under_a_new_name(&cluster);
+    a_front_end_that_is_gone_is_not_replaced_in_silence(&cluster);
+    cluster.lab.ok(&["cluster", "down", NAME, "--yes"]);
+    assert_eq!(cluster.lab.tagged(NAME), [""; 0]);
+    assert!(!cluster.lab.state(NAME).exists());
+    cluster.lab.close();
+}
+
+/// Capacity is the shape; allocatable is what the recipes' reservations leave of it, to the byte.
+fn a_node_is_as_large_as_its_shape(cluster: &Cluster) {
+    let (mut millis, mut bytes) = (0, 0);
+    let shipped = load::shipped().unwrap();
+    for recipe in shipped.iter().filter(|recipe| RECIPES.contains(&recipe.name().as_str())) {
+        let taken = recipe.file.reservations;
+        millis += taken.cpu.map_or(0, |cpu: Cpu| cpu.millis);
+        bytes += taken.memory.map_or(0, |memory: Memory| memory.bytes);
+    }
+    assert!(millis > 0 && bytes > 0);
+    let nodes = cluster.nodes();
+    for (name, cpu, gib) in [("kt-front-end-1", 2, 4), ("kt-workers-2", 3, 3), ("kt-workers-3", 3, 3)] {
+        let status = &nodes[name]["status"];
+        let of = |what: &str| {
+            let cpu: Cpu = status[what]["cpu"].as_str().unwrap().parse().unwrap();
+            let memory: Memory = status[what]["memory"].as_str().unwrap().parse().unwrap();
+            (cpu.millis, memory.bytes)
+        };
+        assert_eq!(of("capacity"), (cpu * 1000, gib << 30), "{name}");
+        assert_eq!(of("allocatable"), (cpu * 1000 - millis, (gib << 30) - bytes), "{name}");
+    }
+}
+
+/// The ledger forgets that any step was done, and the machines that they ever ran one: then every check is asked again,
+/// and each says that there is nothing to do.
+fn every_recipe_run_again_changes_nothing(cluster: &Cluster) {
+    let path = cluster.lab.state(NAME).join("ledger.json");
+    let mut ledger: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let machines: Vec<String> = ledger["rows"].as_object().unwrap().keys().cloned().collect();
+    for machine in &machines {
+        ledger["rows"][machine]["phase"] = json!("configuring");
+        ledger["rows"][machine]["done"] = json!({"steps": {}});
+        cluster.on(machine, "rm -rf /var/lib/continuum/jobs/continuum-*");
+    }
+    std::fs::write(&path, ledger.to_string()).unwrap();
+    let events = cluster.up();
+    let mut recipes = Vec::new();
+    for event in events.iter().filter(|event| event["event"] == "finished") {
+        let job = event["job"].as_str().unwrap();
+        if let Some((recipe, _)) = job.split_once('/') {
+            assert_eq!(event["changed"], false, "{job} on {} changed something again", event["machine"]);
+            recipes.push(recipe.to_owned());
+        }
+    }
+    recipes.sort();
+    recipes.dedup();
+    assert_eq!(recipes, RECIPES);
+}
+
+/// A Job completes; pods on two nodes talk by address and by a Service's name; their logs and a shell in them are at hand.
+fn pods_run_talk_and_are_found(cluster: &Cluster) {
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "sum"}, "spec": {"template": {
+        "spec": {"restartPolicy": "Never", "containers": [{
+            "name": "it", "image": IMAGE, "imagePullPolicy": "Never",
+            "command": ["sh", "-c", "echo $((6 * 7)) on $(nproc) processors"]}]}}}});
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {
+        "selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8080}]}});
+    let serve = "mkdir /www; echo served by $(hostname) >/www/index.html; echo begun; exec httpd -f -v -p 8080 -h /www";
+    cluster.apply(&[
+        job,
+        service,
+        pod("server", "kt-workers-2", serve),
+        pod("client", "kt-workers-3", "exec sleep 3600"),
+    ]);
+    cluster.front_end("kubectl wait --for=condition=Ready pod/server pod/client --timeout=120s");
+    cluster.front_end("kubectl wait --for=condition=Complete job/sum --timeout=120s");
+    assert_eq!(cluster.front_end("kubectl logs job/sum"), "42 on 3 processors\n");
+    let address = cluster.front_end("kubectl get pod server -o jsonpath='{.status.podIP}'");
+    for from in [format!("{address}:8080"), "web".into(), "web.default.svc.cluster.local".into()] {
+        // The rules for a new Service reach each node in their own time.
+        let ask = format!(
+            "for i in 1 2 3 4 5; do timeout 5 wget -q -O - http://{from}/ && exit; sleep 1; done; exit 1"
+        );
+        let answer = cluster.front_end(&format!("kubectl exec client -- sh -c '{ask}'"));
+        assert_eq!(answer, "served by server\n", "{from}");
+    }
+    let log = cluster.front_end("kubectl logs server");
+    assert!(log.starts_with("begun\n"), "{log}");
+    cluster.front_end("kubectl delete pod server client service/web job/sum --wait=false");
+}
+
+/// A second `up` changes nothing. The one thing that it runs is the question whether the cluster is usable.
+fn nothing_to_change_touches_nothing(cluster: &Cluster) {
+    let machines = cluster.lab.tagged(NAME);
+    let before: Vec<String> = machines.iter().map(|machine| cluster.log(machine)).collect();
+    let events = cluster.up();
+    assert_eq!(touched(&events), [""; 0], "{events:#?}");
+    assert_eq!(events.last().unwrap()["changed"], false);
+    for (machine, before) in machines.iter().zip(before) {
+        let log = cluster.log(machine);
+        let more = log.strip_prefix(&before).expect("a log only grows");
+        let mut units = more.lines().filter(|line| line.starts_with("== "));
+        let asked = |line: &str| machine == "kt-front-end-1" && line.contains(" continuum-settled-");
+        assert!(units.all(asked), "on {machine}:\n{more}");
+    }
+}
+
+/// 2 → 3: the machines that are Ready are left alone; images of the user's own are on the new one too.
+fn one_more_is_added_beside_the_others(cluster: &Cluster) {
+    let workers = ["kt-workers-2", "kt-workers-3"];
+    let before = workers.map(|machine| cluster.log(machine));
+    cluster.wants(3);
+    let events = cluster.up();
+    assert_eq!(touched(&events), ["kt-workers-4"], "{events:#?}");
+    assert_eq!(workers.map(|machine| cluster.log(machine)), before);
+    cluster.consists_of(&["kt-front-end-1", "kt-workers-2", "kt-workers-3", "kt-workers-4"]);
+    cluster.apply(&[pod("late", "kt-workers-4", "hostname")]);
+    cluster.front_end("kubectl wait --for=jsonpath='{.status.phase}'=Succeeded pod/late --timeout=60s");
+    assert_eq!(cluster.front_end("kubectl logs late"), "late\n");
+    cluster.front_end("kubectl delete pod late");
+}
+
+/// 3 → 2: the newest goes, and what runs there goes elsewhere before.
+fn one_less_is_drained_first(cluster: &Cluster) {
+    let spec = json!({"terminationGracePeriodSeconds": 1,
+        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": {
+            "matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["kt-workers-4"]}]}}]}},
+        "containers": [{"name": "it", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sleep", "3600"]}]});
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "moves"}, "spec": {
+        "selector": {"matchLabels": {"app": "moves"}}, "template": {"metadata": {"labels": {"app": "moves"}}, "spec": spec}}});
+    cluster.apply(&[deployment]);
+    let at = "kubectl rollout status deployment/moves --timeout=60s >/dev/null; \
+              kubectl get pods -l app=moves --field-selector=status.phase=Running -o jsonpath='{.items[*].spec.nodeName}'";
+    assert_eq!(cluster.front_end(at), "kt-workers-4");
+    cluster.wants(2);
+    let events = cluster.up();
+    assert_eq!(touched(&events), ["kt-workers-4"], "{events:#?}");
+    assert_eq!(jobs(&events, "kt-workers-4"), ["drain", "delete", "forget node"]);
+    cluster.consists_of(&["kt-front-end-1", "kt-workers-2", "kt-workers-3"]);
+    let moved = cluster.front_end(at);
+    assert!(["kt-workers-2", "kt-workers-3"].contains(&moved.as_str()), "{moved}");
+}
+
+fn a_stopped_worker_is_started_again(cluster: &Cluster) {
+    let before = cluster.on("kt-workers-3", "cat /proc/sys/kernel/random/boot_id");
+    cluster.lab.ok(&["sandbox", "stop", "kt-workers-3"]);
+    let events = cluster.up();
+    assert_eq!(jobs(&events, "kt-workers-3"), ["start"]);
+    assert_eq!(touched(&events), ["kt-workers-3"]);
+    assert_ne!(cluster.on("kt-workers-3", "cat /proc/sys/kernel/random/boot_id"), before);
+    cluster.consists_of(&["kt-front-end-1", "kt-workers-2", "kt-workers-3"]);
+}
+
+fn a_worker_that_is_gone_is_replaced_under_a_new_name(cluster: &Cluster) {
+    cluster.lab.delete_machine("kt-workers-2");
+    let events = cluster.up();
+    let why: Vec<&Value> =
+        events.iter().filter(|event| event["to"] == "deleting").map(|event| &event["why"]).collect();
+    assert_eq!(why.len(), 1, "{events:#?}");
+    assert_eq!(touched(&events), ["kt-workers-2", "kt-workers-5"]);
+    cluster.consists_of(&["kt-front-end-1", "kt-workers-3", "kt-workers-5"]);
+}
+
+fn a_front_end_that_is_gone_is_not_replaced_in_silence(cluster: &Cluster) {
+    cluster.lab.delete_machine("kt-front-end-1");
+    let ended = cluster.try_up();
+    let text = "error: front-end kt-front-end-1 is lost (it is gone), and with it the cluster's state: every Kubernetes \
+                object, certificate and token; bring the machine back if you can, else take the cluster down and up again\n";
+    assert!(ended.code == Some(4) && ended.err.contains(text), "{text} is not in {ended}");
+    assert_eq!(cluster.lab.tagged(NAME), ["kt-workers-3", "kt-workers-5"]);
+}
