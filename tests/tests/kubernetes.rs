@@ -273,6 +273,9 @@ fn a_stopped_worker_is_started_again(cluster: &Cluster) {
     let events = cluster.up();
     assert_eq!(jobs(&events, "kt-workers-3"), ["start"]);
     assert_eq!(touched(&events), ["kt-workers-3"]);
+    // The API believes what it heard before the power was cut until the kubelet reports anew.
+    cluster.on("kt-workers-3", "for i in $(seq 60); do [ -S /var/run/containerd/containerd.sock ] && systemctl -q is-active kubelet && exit; sleep 1; done; exit 1");
+    cluster.front_end("sleep 5; kubectl wait --for=condition=Ready node/kt-workers-3 --timeout=90s");
     assert_ne!(cluster.on("kt-workers-3", "cat /proc/sys/kernel/random/boot_id"), before);
     cluster.consists_of(&["kt-front-end-1", "kt-workers-2", "kt-workers-3"]);
 }
