@@ -62,7 +62,8 @@ pub struct Lab {
 impl Lab {
     /// A new one, or `None` (and the reason on stdout) where machines cannot be made.
     pub fn open(name: &str) -> Option<Self> {
-        let paths = Paths::new(&format!("e2e-{name}-{}", std::process::id()), &cache::folder().unwrap()).unwrap();
+        let paths =
+            Paths::new(&format!("e2e-{name}-{}", std::process::id()), &cache::folder().unwrap()).unwrap();
         let lacks = start::preflight()
             .map_err(|error| error.to_string())
             .and_then(|()| tree::ensure(&paths).map(drop).map_err(|error| error.to_string()));
