@@ -57,7 +57,7 @@ test-all: lint bundle
 	@tests/lab/run all
 
 bench: bundle
-	@tests/lab/run bench
+	@tests/lab/bench/bench $(CONTINUUM) $(BUNDLE)
 
 docs:
 	mdbook build docs

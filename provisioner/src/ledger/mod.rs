@@ -377,9 +377,9 @@ impl Row {
             Done::Steps(done) => !done.is_empty(),
         }
     }
-    /// Whether it became Ready with other steps than these: its recipes have changed since.
-    pub fn is_outdated(&self, steps: &[Step]) -> bool {
-        matches!(&self.done, Done::All(hash) if *hash != steps_hash(steps))
+    /// Whether it became Ready with other steps than those of this [`steps_hash`]: its recipes have changed since.
+    pub fn is_outdated(&self, steps: &str) -> bool {
+        matches!(&self.done, Done::All(hash) if hash != steps)
     }
 }
 
@@ -388,7 +388,7 @@ fn kept(hash: &str) -> String {
 }
 
 /// One hash for a whole list of steps: what is left of them in a row once it is Ready.
-fn steps_hash(steps: &[Step]) -> String {
+pub fn steps_hash(steps: &[Step]) -> String {
     let mut all = Sha256::new();
     for step in steps {
         all.update(format!("{} {}\n", step.id, step.hash));

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::ledger::{Illegal, Ledger, Phase, changes};
+use crate::ledger::{Illegal, Ledger, Phase, changes, steps_hash};
 use crate::names::{MachineName, PoolName};
 use crate::provider::{Machine, MachineState, Owner};
 use crate::spec::{Pool, Role, Spec};
@@ -132,6 +132,9 @@ struct Draft<'a> {
     missing: usize,
     vanished: Vec<MachineName>,
     nodes_wanted: bool,
+    /// One hash over the steps of each pool, and over none: made once, not for each of a thousand machines.
+    steps: BTreeMap<&'a PoolName, String>,
+    no_steps: String,
 }
 
 impl<'a> Draft<'a> {
@@ -163,6 +166,8 @@ impl<'a> Draft<'a> {
             missing: 0,
             vanished: Vec::new(),
             nodes_wanted: false,
+            steps: spec.pools.iter().map(|(name, pool)| (name, steps_hash(&pool.steps))).collect(),
+            no_steps: steps_hash(&[]),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Action, Decided, Draft, Nodes, Reason, Stop};
-use crate::ledger::{Leaving, Phase, is_lasting};
+use crate::ledger::{Leaving, Phase, Row, is_lasting};
 use crate::names::{MachineName, StepId};
 use crate::provider::{Machine, MachineState};
 use crate::spec::{Role, Step};
@@ -202,11 +202,16 @@ impl Draft<'_> {
         self.act(Action::RunStep { name: name.clone(), step: step.clone(), from });
     }
 
+    fn is_outdated(&self, row: &Row) -> bool {
+        let hash = self.steps.get(&row.pool).map_or(&self.no_steps, |hash| hash);
+        row.is_outdated(hash)
+    }
+
     /// Ready as far as the machine goes: what does the cluster say?
     fn node(&mut self, name: &MachineName) -> Decided {
         let Some(row) = self.ledger.row(name) else { return Ok(()) };
         let steps = self.spec.pools.get(&row.pool).map_or(&[][..], |pool| pool.steps.as_slice());
-        let (role, rejoined, outdated) = (row.role, row.rejoined(), row.is_outdated(steps));
+        let (role, rejoined, outdated) = (row.role, row.rejoined(), self.is_outdated(row));
         if outdated {
             self.outdated.push(name.clone());
         }

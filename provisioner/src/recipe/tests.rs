@@ -182,6 +182,34 @@ fn a_pool_gets_the_steps_of_its_role_with_facts_and_what_makes_them() {
 }
 
 #[test]
+fn a_bakery_has_the_image_steps_of_all_pools_in_order_and_their_hooks() {
+    let yaml = |name: &str, needs: &str, on: &str| {
+        format!(
+            "recipe: {name}\ndescription: d\nneeds: [{needs}]\nsteps:\n  \
+             - {{name: put, stage: image, check: a, run: 'echo {name}'{on}}}\n  \
+             - {{name: here, check: a, run: 'echo {{{{ host.name }}}}'}}\nhooks: {{bake: tidy {name}}}\n"
+        )
+    };
+    let all = [
+        recipe("recipes/low", &yaml("low", "", ""), &[]).unwrap(),
+        recipe("recipes/front", &yaml("front", "low", ", on: [front-end]"), &[]).unwrap(),
+        recipe("recipes/work", &yaml("work", "low", ", on: [worker]"), &[]).unwrap(),
+    ];
+    let book = Cookbook::new(all).unwrap();
+    let mut spec = samples::spec(&[name("front"), name("work")], &book).unwrap();
+    let resolved = book.resolve(&mut spec, samples::blobs(book.recipes())).unwrap();
+    let pool = |text: &str| crate::names::PoolName::new(text).unwrap();
+    let bakery = |pools: &[PoolName]| {
+        let made = resolved.bakery(&pool("image"), pools);
+        let steps: Vec<_> = made.steps.iter().map(|step| step.id.to_string()).collect();
+        (steps.join(" "), made.hooks.join(", "))
+    };
+    let of = |steps: &str| (steps.to_owned(), "tidy low, tidy front, tidy work".to_owned());
+    assert_eq!(bakery(&[pool("front-end")]), of("low/put front/put"));
+    assert_eq!(bakery(&[pool("workers"), pool("front-end")]), of("low/put front/put work/put"));
+}
+
+#[test]
 fn a_hash_changes_with_what_a_step_is_made_of_and_only_then() {
     let hash = |book: &Cookbook, spec: &Spec, blobs: Blobs| {
         let mut spec = spec.clone();

@@ -20,7 +20,7 @@ use super::input::Input;
 use crate::names::{ClusterName, ImageName, NameError, PoolName, StepId};
 use crate::provider::sandbox::tree;
 use crate::provider::{self, sandbox};
-use crate::recipe::{Bakery, Fact, Hook, Host, RenderError, Resolved, Scripts};
+use crate::recipe::{Fact, Hook, Host, RenderError, Resolved, Scripts};
 use crate::remote::Job;
 use crate::spec::{Baked, Network, Pool, Role, Shape, Spec, Step};
 
@@ -28,7 +28,7 @@ pub use make::{BakeError, clear, look, make};
 
 /// The pool of the one machine.
 const POOL: &str = "image";
-/// Half of a sha256's 16 first digits would do: names are few.
+/// 64 bits of the hash: names are few.
 const DIGITS: usize = 16;
 
 /// An image that a cluster's machines could boot.
@@ -59,7 +59,7 @@ impl Bake {
         let names: Vec<_> = brings.keys().cloned().collect();
         let own = PoolName::new(POOL)?;
         let bakery = recipes.bakery(&own, &names);
-        let digits = digits(&tree::name(), &bakery);
+        let digits = digits(&tree::name(), &bakery.steps, &bakery.hooks);
         let layer = format!("{}{digits}", tree::layers::PREPARED);
         // All of these pools' machines fit the cloud, so the largest of their sizes does.
         let shapes: Vec<Shape> =
@@ -114,10 +114,10 @@ fn ids(steps: &[Step]) -> BTreeSet<StepId> {
 }
 
 /// Over everything that decides what is in the image.
-fn digits(base: &str, bakery: &Bakery) -> String {
-    let steps = bakery.steps.iter().flat_map(|step| [step.id.to_string(), step.hash.clone()]);
+fn digits(base: &str, steps: &[Step], hooks: &[String]) -> String {
+    let steps = steps.iter().flat_map(|step| [step.id.to_string(), step.hash.clone()]);
     let mut hash = Sha256::new();
-    for part in [base.to_owned()].into_iter().chain(steps).chain(bakery.hooks.iter().cloned()) {
+    for part in [base.to_owned()].into_iter().chain(steps).chain(hooks.iter().cloned()) {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
@@ -142,5 +142,32 @@ impl Scripts for BakeScripts {
     }
     fn hook(&self, on: &Host, hook: Hook) -> Result<Vec<String>, RenderError> {
         if hook == Hook::Bake { self.0.hook(on, hook) } else { Ok(Vec::new()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(id: &str, hash: &str) -> Step {
+        Step { id: id.parse().unwrap(), after: Vec::new(), facts: Vec::new(), hash: hash.into() }
+    }
+
+    #[test]
+    fn a_name_stands_for_exactly_what_is_in_the_image() {
+        let (one, two) = (step("a/one", "h1"), step("a/two", "h2"));
+        let hooks = ["tidy".to_owned()];
+        let name = digits("base", &[one.clone(), two.clone()], &hooks);
+        assert_eq!(name.len(), DIGITS);
+        assert_eq!(name, digits("base", &[one.clone(), two.clone()], &hooks));
+        let others = [
+            digits("other", &[one.clone(), two.clone()], &hooks),
+            digits("base", &[two.clone(), one.clone()], &hooks),
+            digits("base", &[one.clone()], &hooks),
+            digits("base", &[one.clone(), step("a/two", "h3")], &hooks),
+            digits("base", &[one.clone(), two.clone()], &["tidy more".to_owned()]),
+            digits("base", &[one, two], &[]),
+        ];
+        assert!(!others.contains(&name), "{name} {others:?}");
     }
 }

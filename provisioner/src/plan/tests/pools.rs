@@ -1,15 +1,50 @@
 //! Sizes of pools, machines that leave, machines of others, and the end.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use insta::assert_snapshot;
 
 use crate::ages::Age;
 use crate::ledger::{Closing, Leaving, Phase};
-use crate::names::{CloudId, ClusterId, LedgerId, MachineId};
+use crate::names::{CloudId, ClusterId, ImageName, LedgerId, MachineId};
 use crate::plan::Busy;
 use crate::plan::fixtures::{self, Case, name, pool_name, secs};
 use crate::provider::Owner;
+use crate::spec::Baked;
+
+#[test]
+fn a_new_machine_boots_the_prepared_image_and_has_its_steps_behind_it() {
+    let mut case = Case::new(1);
+    // One machine was asked for before there was an image: it keeps what it was asked with.
+    let plain = case.creating("front-end");
+    for pool in case.spec.pools.values_mut() {
+        let steps = BTreeSet::from([pool.steps[0].id.clone()]);
+        pool.baked = Some(Baked { image: ImageName::from("debian-12+baked-1"), steps });
+    }
+    let plan = crate::plan::plan(&case.spec, &case.ledger, &case.seen, fixtures::now());
+    let images: Vec<_> =
+        plan.ledger.rows().iter().map(|(name, row)| format!("{name} {}", row.image)).collect();
+    assert_eq!(images, ["lab1-front-end-1 debian-12", "lab1-workers-2 debian-12+baked-1"]);
+    case.ledger = plan.ledger;
+    case.run(&plain);
+    case.run(&name("lab1-workers-2"));
+    assert_snapshot!(case.plan(), @"
+    row lab1-front-end-1: Creating -> Configuring
+    row lab1-workers-2: Creating -> Configuring
+    do run base/setup on lab1-front-end-1
+    wait lab1-workers-2: waits for kubernetes/init on lab1-front-end-1 (0s)
+    ");
+    // Another image is none of its steps' word: they are checked.
+    case.spec.pools.get_mut(&pool_name("workers")).unwrap().baked.as_mut().unwrap().image =
+        ImageName::from("debian-12+baked-2");
+    assert_snapshot!(case.plan(), @"
+    row lab1-front-end-1: Creating -> Configuring
+    row lab1-workers-2: Creating -> Configuring
+    do run base/setup on lab1-front-end-1
+    do run base/setup on lab1-workers-2
+    ");
+}
 
 #[test]
 fn a_pool_above_its_size_drains_its_newest() {
@@ -170,4 +205,21 @@ fn a_thousand_machines_are_planned_in_time() {
     assert_eq!(case.plan(), "");
     // Two orders of magnitude above what it takes: this finds a square, not a slow computer.
     assert!(began.elapsed() < secs(2), "{:?}", began.elapsed());
+}
+
+#[test]
+#[ignore = "prints how long it takes, for docs/benchmarks.md"]
+fn how_long_a_thousand_machines_take() {
+    let case = Case::ready(1000);
+    let mut times: Vec<_> = (0..50)
+        .map(|_| {
+            let began = crate::clock::monotonic();
+            let plan = crate::plan::plan(&case.spec, &case.ledger, &case.seen, fixtures::now());
+            let took = began.elapsed();
+            assert!(plan.is_settled());
+            took
+        })
+        .collect();
+    times.sort();
+    println!("plan of 1,001 Ready machines: median {:?}, longest {:?}", times[25], times[49]);
 }
