@@ -301,8 +301,8 @@ fn a_worker_that_is_gone_is_replaced_under_a_new_name(cluster: &Cluster) {
 fn a_front_end_that_is_gone_is_not_replaced_in_silence(cluster: &Cluster) {
     cluster.lab.delete_machine("kt-front-end-1");
     let ended = cluster.try_up();
-    let text = "error: front-end kt-front-end-1 is lost (it is gone), and with it the cluster's state: every Kubernetes \
-                object, certificate and token; bring the machine back if you can, else take the cluster down and up again\n";
+    let text = "error: front-end kt-front-end-1 is lost (gone, and nobody deleted it), and with it the cluster's state: every \
+                Kubernetes object, certificate and token; bring the machine back if you can, else take the cluster down and up again\n";
     assert!(ended.code == Some(4) && ended.err.contains(text), "{text} is not in {ended}");
     assert_eq!(cluster.lab.tagged(NAME), ["kt-workers-3", "kt-workers-5"]);
 }
