@@ -3,15 +3,6 @@
 //! Two machines of a sandbox of their own; `CONTINUUM_TEST_SSH` names others, `HOST:PORT:LOGIN_KEY_FILE:HOST_KEY_PUB_FILE;…`.
 //! Where no machines can be made, the tests say so and pass. Anything else that has a `Provider` and two machines can be
 //! put into a `lab::Lab`.
-#![cfg_attr(
-    test,
-    expect(
-        clippy::unwrap_used,
-        clippy::print_stdout,
-        reason = "a test may panic, and says why it is skipped"
-    )
-)]
-
 #[cfg(test)]
 mod drops;
 #[cfg(test)]
