@@ -163,7 +163,7 @@ mod tests {
         let others = [
             digits("other", &[one.clone(), two.clone()], &hooks),
             digits("base", &[two.clone(), one.clone()], &hooks),
-            digits("base", &[one.clone()], &hooks),
+            digits("base", std::slice::from_ref(&one), &hooks),
             digits("base", &[one.clone(), step("a/two", "h3")], &hooks),
             digits("base", &[one.clone(), two.clone()], &["tidy more".to_owned()]),
             digits("base", &[one, two], &[]),
