@@ -282,14 +282,23 @@ fn fingerprints(keys: &[HostKey]) -> String {
 /// server that sheds load: waiting is right, and the engine's own limit ends it.
 fn handshake_error(code: i32, words: &str, kinds: &[&str], ours: &str) -> RemoteError {
     match code {
-        code::KEX_FAILURE
-        | code::KEY_EXCHANGE_FAILURE
-        | code::METHOD_NONE
-        | code::METHOD_NOT_SUPPORTED
-        | code::ALGO_UNSUPPORTED => RemoteError::KeyRefused(format!(
-            "no algorithm in common ({words}); we offer host key {}; {ours}",
-            kinds.join(",")
-        )),
+        // libssh2 gives these codes also when the connection breaks while keys are exchanged: that is no refusal.
+        code::KEX_FAILURE | code::KEY_EXCHANGE_FAILURE => {
+            tracing::debug!(
+                words,
+                host_keys = kinds.join(","),
+                ours,
+                "no keys were exchanged; we offer these"
+            );
+            let either = "the connection broke, or there is no algorithm in common";
+            RemoteError::NotUp(format!("no SSH handshake: {words} ({either})"))
+        }
+        code::METHOD_NONE | code::METHOD_NOT_SUPPORTED | code::ALGO_UNSUPPORTED => {
+            let kinds = kinds.join(",");
+            RemoteError::KeyRefused(format!(
+                "no algorithm in common ({words}); we offer host key {kinds}; {ours}"
+            ))
+        }
         code::HOSTKEY_INIT | code::HOSTKEY_SIGN => {
             RemoteError::KeyRefused(format!("the machine cannot prove that it has its host key ({words})"))
         }
@@ -329,8 +338,9 @@ mod tests {
             (-13, "Failed getting banner", not_up("Failed getting banner")),
             (-43, "Error waiting", not_up("Error waiting")),
             (-9, "timed out", not_up("timed out")),
-            (-5, "Unable to exchange encryption keys", refused("Unable to exchange encryption keys")),
-            (-8, "bad", refused("bad")),
+            (-5, "x", not_up("x (the connection broke, or there is no algorithm in common)")),
+            (-8, "x", not_up("x (the connection broke, or there is no algorithm in common)")),
+            (-33, "bad", refused("bad")),
             (
                 -10,
                 "x",
