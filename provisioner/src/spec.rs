@@ -64,6 +64,7 @@ pub struct Pool {
     /// Filled by [`recipe`](crate::recipe); empty before.
     pub steps: Vec<Step>,
     /// An image with some of these steps in it, where one was prepared: new machines boot it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub baked: Option<Baked>,
 }
 

@@ -201,7 +201,8 @@ fn describe(command: &mut Command, path: &str, text: &mut String) {
     // help and version are everywhere; what every command takes is said once, at the top
     let told = |arg: &&clap::Arg| {
         let everywhere = matches!(arg.get_id().as_str(), "help" | "version");
-        !arg.is_hide_set() && !everywhere && !(arg.is_global_set() && path.contains(' '))
+        let said_above = arg.is_global_set() && path.contains(' ');
+        !(arg.is_hide_set() || everywhere || said_above)
     };
     let rows: Vec<String> = command.get_arguments().filter(told).map(row).collect();
     if !rows.is_empty() {

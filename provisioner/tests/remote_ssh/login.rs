@@ -51,7 +51,12 @@ fn people_reach_it_with_the_systems_ssh() {
     provisioner::state::write_private(&key_file, lab.key.expose_secret().as_bytes()).unwrap();
     let Some(address) = lab.address() else { return };
     // bash's own TCP, so that nothing needs to be installed
-    let dial = format!("exec 3<>/dev/tcp/{}/{}; cat <&3 & cat >&3; kill $!", address.ip(), address.port());
+    // ssh ends its proxy with SIGHUP: what still reads from the machine must not outlive it
+    let dial = format!(
+        "exec 3<>/dev/tcp/{}/{}; cat <&3 & trap 'kill $! 2>/dev/null' EXIT; trap exit HUP TERM; cat >&3",
+        address.ip(),
+        address.port()
+    );
     let proxy = ["bash", "-c", &dial].map(str::to_owned);
     let run = |target: &provisioner::remote::Target| {
         let access = Access { target, key_file: &key_file, known_hosts: &known_hosts, proxy: &proxy };
