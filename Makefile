@@ -31,12 +31,13 @@ build: prerequisites
 
 bundle: build
 	@tests/lab/kubernetes/bundle $(CONTINUUM) $(BUNDLE)
+	@[ -e $(CONTINUUM_CACHE)/bundles/default ] || ln -sfnT kubernetes $(CONTINUUM_CACHE)/bundles/default
 
 up: bundle
 	@$(CONTINUUM) sandbox tree >/dev/null
 	@$(CONTINUUM) cluster up $(EXAMPLE) --bundle $(BUNDLE) --yes
 	@examples/sandbox/smoke $(CONTINUUM) lab1
-	@command -v continuum >/dev/null || echo 'continuum is not on your PATH yet: make install puts it into $(PREFIX)/bin'
+	@command -v continuum >/dev/null || echo '(continuum is not on your PATH yet: make install puts it into $(PREFIX)/bin; make down needs no PATH)'
 
 install: bundle
 	@install -D -m 0755 $(CONTINUUM) $(PREFIX)/bin/continuum

@@ -62,6 +62,17 @@ impl Memory {
     pub const fn mib(n: u64) -> Self {
         Self { bytes: n << 20 }
     }
+    /// For people, to three digits at most: `23.5Gi`, `900Mi`. `Display` is exact, and reads back.
+    pub fn short(self) -> String {
+        let unit = MEMORY_UNITS[..5].iter().rev().find(|(_, factor)| self.bytes >= *factor);
+        let Some((suffix, factor)) = unit else { return format!("{} bytes", self.bytes) };
+        let tenths = u128::from(self.bytes) * 10 / u128::from(*factor);
+        match (tenths / 10, tenths % 10) {
+            (whole, 0) => format!("{whole}{suffix}"),
+            (whole, _) if whole >= 100 => format!("{whole}{suffix}"),
+            (whole, tenth) => format!("{whole}.{tenth}{suffix}"),
+        }
+    }
 }
 
 /// `digits[.digits]` times `unit`, only if the result is a whole number of the base unit.
@@ -165,6 +176,20 @@ mod tests {
         ] {
             let memory: Memory = text.parse().unwrap();
             assert_eq!((memory.bytes, memory.to_string().as_str()), (bytes, shown));
+        }
+    }
+
+    #[test]
+    fn memory_for_people_has_three_digits_at_most() {
+        for (bytes, shown) in [
+            (0, "0 bytes"),
+            (8 << 30, "8Gi"),
+            (25_216_741_376, "23.4Gi"),
+            (900 << 20, "900Mi"),
+            (1_300_000_000_000, "1.1Ti"),
+            (209_715_199, "199Mi"),
+        ] {
+            assert_eq!(Memory { bytes }.short(), shown);
         }
     }
 

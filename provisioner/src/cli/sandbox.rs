@@ -179,8 +179,8 @@ async fn status(on: &Instance, json: bool) -> Result<()> {
         quota.machines,
         used.cpu,
         quota.cpu,
-        used.memory,
-        quota.memory
+        used.memory.short(),
+        quota.memory.short()
     );
     for machine in machines {
         let address = machine.address.map_or_else(String::new, |address| address.to_string());

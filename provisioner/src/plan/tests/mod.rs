@@ -3,6 +3,7 @@
 mod live;
 mod lost;
 mod pools;
+mod size;
 
 use super::fixtures::secs;
 use crate::ages::Age;
