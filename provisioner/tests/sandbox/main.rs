@@ -85,8 +85,12 @@ async fn a_machine_shows_its_shape_even_one_larger_than_this_computer() {
     wanted.shape = Shape::of(Cpu::cores(64), Memory::gib(96));
     let machine = lab.make(&wanted).await;
     let script = "grep MemTotal /proc/meminfo; grep -c ^processor /proc/cpuinfo; cat /sys/devices/system/cpu/online; \
-                  ls -d /sys/devices/system/node/node0/cpu*/topology | wc -l; wc -l </proc/swaps";
+                  ls -d /sys/devices/system/cpu/cpu[0-9]* | wc -l; wc -l </proc/swaps";
     assert_eq!(lab.inside(&machine, script), "MemTotal:       100663296 kB\n64\n0-63\n64\n1\n");
+    // What would tell a kubelet which processors of the host these are, and of what the shape has nothing.
+    let none = "find /sys/devices/system/node /sys/kernel/mm/hugepages -mindepth 1; \
+                find /sys/devices/system/cpu/ -name physical_package_id";
+    assert_eq!(lab.inside(&machine, none), "");
     lab.close().await;
 }
 
