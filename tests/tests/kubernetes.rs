@@ -16,6 +16,22 @@ const IMAGE: &str = "docker.io/library/busybox:1.35";
 /// What the template puts on every machine.
 const RECIPES: [&str; 4] = ["base", "containerd", "flannel", "kubernetes"];
 
+/// What this computer has: processors, and memory in whole GiB.
+fn computer() -> (u64, u64) {
+    let read = |path| std::fs::read_to_string(path).unwrap();
+    let processors = read("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count();
+    let total = read("/proc/meminfo").lines().find(|line| line.starts_with("MemTotal")).unwrap().to_owned();
+    let kib: u64 = total.split_whitespace().nth(1).unwrap().parse().unwrap();
+    (u64::try_from(processors).unwrap(), kib >> 20)
+}
+
+/// The workers' shape: processors and GiB, one more of either than this computer has.
+fn worker() -> (u64, u64) {
+    let (processors, gib) = computer();
+    // Of memory a part of a GiB may be left over.
+    (processors + 1, gib + 2)
+}
+
 /// A cluster and the lab that it is in.
 struct Cluster {
     lab: Lab,
@@ -23,11 +39,12 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Writes the file: workers of another shape than the front-end's and the host's.
+    /// Writes the file: workers of another shape than the front-end's, larger than this computer.
     fn wants(&self, workers: u32) {
+        let (cpu, gib) = worker();
         let text = format!(
             "name: {NAME}\ntemplate: elastic-kubernetes\nprovider: {{type: sandbox, internet: false}}\ninputs:\n  \
-             front_end: {{cpu: 2, memory: 4Gi}}\n  workers:\n    shape: {{cpu: 1, memory: 3Gi}}\n    count: {workers}\n"
+             front_end: {{cpu: 2, memory: 4Gi}}\n  workers:\n    shape: {{cpu: {cpu}, memory: {gib}Gi}}\n    count: {workers}\n"
         );
         self.lab.write("cluster.yaml", &text);
     }
@@ -110,6 +127,7 @@ fn touched(events: &[Value]) -> Vec<&str> {
     names
 }
 
+/// A pod of one container; where no node is named, the scheduler finds one.
 fn pod(name: &str, node: &str, command: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": {
         "nodeName": node, "restartPolicy": "Never", "terminationGracePeriodSeconds": 1,
@@ -129,6 +147,7 @@ fn a_cluster_from_one_file_through_its_whole_life() {
     a_node_is_as_large_as_its_shape(&cluster);
     every_recipe_run_again_changes_nothing(&cluster);
     cluster.lab.ok(&["cluster", "load-image", NAME, "busybox"]);
+    a_node_larger_than_this_computer_runs_a_pod_that_needs_it(&cluster);
     pods_run_talk_and_are_found(&cluster);
     nothing_to_change_touches_nothing(&cluster);
     one_more_is_added_beside_the_others(&cluster);
@@ -153,8 +172,16 @@ fn a_node_is_as_large_as_its_shape(cluster: &Cluster) {
     }
     assert!(millis > 0 && bytes > 0);
     let nodes = cluster.nodes();
-    for (name, cpu, gib) in [("kt-front-end-1", 2, 4), ("kt-workers-2", 1, 3), ("kt-workers-3", 1, 3)] {
+    let (wide, large) = worker();
+    for (name, cpu, gib) in
+        [("kt-front-end-1", 2, 4), ("kt-workers-2", wide, large), ("kt-workers-3", wide, large)]
+    {
         let status = &nodes[name]["status"];
+        let capacity = status["capacity"].as_object().unwrap();
+        assert!(
+            !capacity.keys().any(|key| key.starts_with("hugepages")),
+            "{name} has the computer's: {capacity:?}"
+        );
         let of = |what: &str| {
             let cpu: Cpu = status[what]["cpu"].as_str().unwrap().parse().unwrap();
             let memory: Memory = status[what]["memory"].as_str().unwrap().parse().unwrap();
@@ -163,6 +190,22 @@ fn a_node_is_as_large_as_its_shape(cluster: &Cluster) {
         assert_eq!(of("capacity"), (cpu * 1000, gib << 30), "{name}");
         assert_eq!(of("allocatable"), (cpu * 1000 - millis, (gib << 30) - bytes), "{name}");
     }
+}
+
+/// A pod asks for more processors than this computer has. It gets the node, and its limit as it stands; the processors
+/// that it may run on are all of its machine's, not the first few.
+fn a_node_larger_than_this_computer_runs_a_pod_that_needs_it(cluster: &Cluster) {
+    let (processors, _) = computer();
+    let cpu = format!("{}m", processors * 1000 + 250);
+    let command =
+        "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 /sys/fs/cgroup/cpu.max; nproc";
+    let mut wide = pod("wide", "", command);
+    wide["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}, "limits": {"cpu": cpu}});
+    cluster.apply(&[wide]);
+    cluster.front_end("kubectl wait --for=jsonpath='{.status.phase}'=Succeeded pod/wide --timeout=120s");
+    let may = cluster.on("kt-workers-2", "nproc");
+    assert_eq!(cluster.front_end("kubectl logs wide"), format!("{}\n{may}", processors * 100_000 + 25_000));
+    cluster.front_end("kubectl delete pod wide");
 }
 
 /// The ledger forgets that any step was done, and the machines that they ever ran one: then every check is asked again,

@@ -4,19 +4,24 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use provisioner::clock;
 use provisioner::names::{ClusterId, MachineId, MachineName, PoolName};
 use provisioner::provider::sandbox::{Config, SandboxProvider, connect_with, tree};
 use provisioner::provider::sandbox::{paths::Paths, start};
 use provisioner::provider::{Machine, MachineRequest, MachineState, Owner, Provider, Scope, Tags, UserData};
 use provisioner::quantity::{Cpu, Memory};
 use provisioner::spec::{Network, Role, Shape};
+use provisioner::{clock, env};
 use secrecy::SecretString;
 
-/// No machine of these tests takes longer, on a busy computer with two cores.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+/// No machine of these tests takes longer, on a busy computer with two cores; in seconds, `CONTINUUM_TEST_PATIENCE`
+/// says what a slower one needs (`tests/lab/v2` emulates one).
+pub(crate) static PATIENCE: LazyLock<Duration> = LazyLock::new(|| {
+    let said = env::var("CONTINUUM_TEST_PATIENCE").map(|seconds| seconds.parse().unwrap());
+    Duration::from_secs(said.unwrap_or(40))
+});
 
 pub(crate) struct Lab {
     pub(crate) instance: String,
@@ -113,7 +118,7 @@ impl Lab {
 
     /// Waits until the list shows something.
     pub(crate) async fn wait<T>(&self, seen: impl FnMut(&[Machine]) -> Option<T>) -> T {
-        self.wait_for(PATIENCE, seen).await
+        self.wait_for(*PATIENCE, seen).await
     }
 
     /// Waits for so long until the list shows something.
@@ -155,7 +160,7 @@ impl Lab {
                     return reason;
                 }
             }
-            assert!(since.elapsed() < PATIENCE, "no machine has failed");
+            assert!(since.elapsed() < *PATIENCE, "no machine has failed");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -164,7 +169,7 @@ impl Lab {
     pub(crate) async fn until(&self, is_so: impl Fn() -> bool) {
         let since = clock::monotonic();
         while !is_so() {
-            assert!(since.elapsed() < PATIENCE, "it is not so after {PATIENCE:?}");
+            assert!(since.elapsed() < *PATIENCE, "it is not so after {:?}", *PATIENCE);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -177,7 +182,7 @@ impl Lab {
             if left.is_empty() {
                 return;
             }
-            assert!(since.elapsed() < PATIENCE, "left behind: {left:#?}");
+            assert!(since.elapsed() < *PATIENCE, "left behind: {left:#?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -243,7 +248,7 @@ impl Drop for Lab {
         };
         let _ = stop();
         let since = clock::monotonic();
-        while !leftovers(&self.instance, &self.paths).is_empty() && since.elapsed() < PATIENCE {
+        while !leftovers(&self.instance, &self.paths).is_empty() && since.elapsed() < *PATIENCE {
             provisioner::provider::sandbox::machine::pause(Duration::from_millis(50));
         }
         println!("after the failure: {:?}", leftovers(&self.instance, &self.paths));

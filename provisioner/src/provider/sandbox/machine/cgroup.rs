@@ -41,7 +41,10 @@ const CPU_PERIOD_US: u64 = 100_000;
 /// If v2 has the memory controller, v2 alone; else every v1 hierarchy with a controller of ours, and v2 as `unified`.
 pub fn hierarchies(mounts: &str, v2_controllers: &str) -> Result<Vec<Hierarchy>, String> {
     let mut found: Vec<Hierarchy> = Vec::new();
-    let v2: Vec<String> = v2_controllers.split_whitespace().map(str::to_owned).collect();
+    // A machine shows processors that are not the host's (see `views`). With a v2 cpuset of its own it could only say
+    // something wrong about them; without, a kubelet does not try. On v1 kubelets insist on one, and write nothing.
+    let v2: Vec<String> =
+        v2_controllers.split_whitespace().filter(|name| *name != "cpuset").map(str::to_owned).collect();
     let pure = v2.iter().any(|c| c == "memory");
     for line in mounts.lines() {
         let fields: Vec<&str> = line.split(' ').collect();
@@ -264,6 +267,12 @@ cgroup /sys/fs/cgroup/systemd cgroup rw,xattr,name=systemd 0 0
         hybrid.push("/sys/fs/cgroup/unified|unified|true|");
         assert_eq!(shown(&format!("{V1}{HYBRID}"), "hugetlb"), hybrid);
         assert_eq!(shown(V2, "cpuset cpu io memory pids"), ["/sys/fs/cgroup||true|"]);
+    }
+
+    #[test]
+    fn a_machine_gets_no_cpuset_of_version_2() {
+        let all = hierarchies(V2, "cpuset cpu io memory hugetlb pids").unwrap();
+        assert_eq!(all[0].controllers, ["cpu", "io", "memory", "hugetlb", "pids"]);
     }
 
     #[test]

@@ -111,8 +111,10 @@ fn kernel_trees(boot: &Boot, root: &Path) -> Result<(), StepError> {
     for name in ["meminfo", "cpuinfo", "swaps"] {
         bind(&views.join(name), &proc.join(name))?;
     }
-    for name in ["cpu", "node"] {
-        let target = sys.join("devices/system").join(name);
+    for (name, path) in
+        [("cpu", "devices/system/cpu"), ("node", "devices/system/node"), ("hugepages", "kernel/mm/hugepages")]
+    {
+        let target = sys.join(path);
         if target.exists() {
             bind(&views.join(name), &target)?;
         }

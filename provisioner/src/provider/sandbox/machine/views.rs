@@ -1,22 +1,27 @@
 //! What a machine shows of its size: files that are bound over the host's `/proc` and `/sys`.
 //!
 //! Without them every kubelet claims the whole host. The texts are pure functions of the shape (and of the host's
-//! `cpuinfo`, for model and flags); [`write`] puts them into a folder, one of the boot's mounts binds them.
+//! `cpuinfo`, for model and flags); [`write`] puts them into a folder, the boot's mounts bind them.
+//!
+//! A machine shows as many processors as its shape has, but not which of the host's they are. A kubelet takes their
+//! count as capacity and confines all pods to those whose package it finds (`cpuset.cpus`). With `0-2` on a host of two
+//! the kernel refuses that and the kubelet does not start; with `0-1` on a host of 64 the pods of all machines would
+//! crowd on the first two. So there is no `physical_package_id` and no NUMA node: then it counts the processors (as it
+//! does on computers that have neither), and confines nothing. The quota of the machine's control group is its limit.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::StepError;
 use crate::spec::Shape;
 
-/// One file or link of a view.
+/// One file or folder of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// A file with its text.
     File(String),
-    /// A symbolic link.
-    Link(String),
+    /// A folder with nothing in it: what the host has there is no business of the machine.
+    Empty,
 }
 
 /// `/proc/meminfo` of a machine with this much memory. What is free cannot be told from a file; it says "nearly all",
@@ -74,7 +79,8 @@ pub fn cpuinfo(host: &str, count: u64) -> String {
 }
 
 /// Everything that a machine of this shape shows, by path below the views' folder:
-/// `meminfo`, `cpuinfo`, `swaps`, `cpu/` for `/sys/devices/system/cpu`, `node/` for `/sys/devices/system/node`.
+/// `meminfo`, `cpuinfo`, `swaps` for `/proc`; `cpu/` and `node/` for `/sys/devices/system`, `hugepages/` for
+/// `/sys/kernel/mm/hugepages`: a shape has none, and a kubelet would take the host's off its memory.
 pub fn of_shape(shape: &Shape, host_cpuinfo: &str) -> Vec<(PathBuf, Entry)> {
     let count = shape.cpu.whole().max(1);
     let list = if count == 1 { "0".to_owned() } else { format!("0-{}", count - 1) };
@@ -85,14 +91,12 @@ pub fn of_shape(shape: &Shape, host_cpuinfo: &str) -> Vec<(PathBuf, Entry)> {
     file("swaps".into(), "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".into());
     for name in ["online", "present", "possible"] {
         file(format!("cpu/{name}"), format!("{list}\n"));
-        file(format!("node/{name}"), "0\n".into());
     }
     file("cpu/offline".into(), "\n".into());
     file("cpu/kernel_max".into(), format!("{}\n", count - 1));
     for n in 0..count {
         for (name, value) in [
             ("core_id", n.to_string()),
-            ("physical_package_id", "0".into()),
             ("thread_siblings_list", n.to_string()),
             ("core_siblings_list", list.clone()),
         ] {
@@ -100,17 +104,8 @@ pub fn of_shape(shape: &Shape, host_cpuinfo: &str) -> Vec<(PathBuf, Entry)> {
         }
         file(format!("cpu/cpu{n}/online"), "1\n".into());
     }
-    let total = shape.memory.bytes / 1024;
-    file(
-        "node/node0/meminfo".into(),
-        format!("Node 0 MemTotal:       {total} kB\nNode 0 MemFree:        {total} kB\n"),
-    );
-    file("node/node0/cpulist".into(), format!("{list}\n"));
-    file("node/node0/distance".into(), "10\n".into());
-    file("node/node0/hugepages/hugepages-2048kB/nr_hugepages".into(), "0\n".into());
-    for n in 0..count {
-        all.push((format!("node/node0/cpu{n}").into(), Entry::Link(format!("../../cpu/cpu{n}"))));
-    }
+    all.push(("node".into(), Entry::Empty));
+    all.push(("hugepages".into(), Entry::Empty));
     all
 }
 
@@ -125,7 +120,7 @@ pub fn write(dir: &Path, shape: &Shape) -> Result<(), StepError> {
         }
         match entry {
             Entry::File(text) => fs::write(&path, text).map_err(fail())?,
-            Entry::Link(target) => symlink(target, &path).map_err(fail())?,
+            Entry::Empty => fs::create_dir_all(&path).map_err(fail())?,
         }
     }
     Ok(())
@@ -161,8 +156,16 @@ mod tests {
         let get = |path: &str| all.iter().find(|(p, _)| p == Path::new(path)).map(|(_, entry)| entry.clone());
         assert_eq!(get("cpu/online"), Some(Entry::File("0-2\n".into())));
         assert_eq!(get("cpu/cpu2/topology/core_id"), Some(Entry::File("2\n".into())));
-        assert_eq!(get("node/node0/cpu2"), Some(Entry::Link("../../cpu/cpu2".into())));
         assert_eq!(get("cpu/cpu3/online"), None);
+    }
+
+    #[test]
+    fn processors_are_counted_but_tied_to_no_package_and_no_node() {
+        let all = of_shape(&Shape::of(Cpu::cores(2), Memory::gib(4)), "");
+        assert!(all.iter().all(|(path, _)| !path.ends_with("physical_package_id")));
+        let of = |name: &str| all.iter().filter(|(path, _)| path.starts_with(name)).collect::<Vec<_>>();
+        assert_eq!(of("node"), [&("node".into(), Entry::Empty)]);
+        assert_eq!(of("hugepages"), [&("hugepages".into(), Entry::Empty)]);
     }
 
     #[test]
