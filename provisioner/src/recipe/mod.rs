@@ -78,6 +78,8 @@ pub enum Hook {
     Nodes,
     /// Empties a node.
     Drain,
+    /// Lets a node take work again.
+    Uncordon,
     /// Forgets a node.
     Forget,
     /// Prints a kubeconfig.

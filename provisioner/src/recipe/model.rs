@@ -186,12 +186,16 @@ pub struct FactFile {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hooks {
-    /// Prints the cluster's nodes as a JSON list of `{"name", "ready", "reason"}`.
+    /// Prints the cluster's nodes as a JSON list of `{"name", "ready", "reason", "boot"}`; `boot` is the id of the boot
+    /// that the node last reported from.
     #[serde(default)]
     pub nodes: Option<Script>,
     /// Moves the pods away from node `$1`; exit 0 when it is empty.
     #[serde(default)]
     pub drain: Option<Script>,
+    /// Lets node `$1` take work again: its drain is called off.
+    #[serde(default)]
+    pub uncordon: Option<Script>,
     /// Forgets node `$1`, whose machine is gone.
     #[serde(default)]
     pub forget: Option<Script>,

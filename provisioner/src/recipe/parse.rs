@@ -73,6 +73,7 @@ pub(super) fn hooks(hooks: &Hooks) -> impl Iterator<Item = (&'static str, &Scrip
     [
         ("nodes", &hooks.nodes),
         ("drain", &hooks.drain),
+        ("uncordon", &hooks.uncordon),
         ("forget", &hooks.forget),
         ("kubeconfig", &hooks.kubeconfig),
         ("settled", &hooks.settled),

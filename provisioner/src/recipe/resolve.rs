@@ -337,6 +337,7 @@ fn pick(hooks: &Hooks, hook: Hook) -> (&'static str, Option<&Script>) {
     let (key, script) = match hook {
         Hook::Nodes => ("nodes", &hooks.nodes),
         Hook::Drain => ("drain", &hooks.drain),
+        Hook::Uncordon => ("uncordon", &hooks.uncordon),
         Hook::Forget => ("forget", &hooks.forget),
         Hook::Kubeconfig => ("kubeconfig", &hooks.kubeconfig),
         Hook::Settled => ("settled", &hooks.settled),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use secrecy::ExposeSecret;
 
 use super::Reconciler;
 use crate::events::What;
@@ -36,6 +37,8 @@ pub(super) enum Outcome {
     Cloud(Result<(), ProviderError>),
     /// A direct question.
     Exists(MachineId, Result<bool, ProviderError>),
+    /// Which boot of the machine runs.
+    Boot(String),
     /// A script on a machine.
     Ran(Result<Done, RunError>),
 }
@@ -61,6 +64,11 @@ pub(super) enum RunError {
     },
 }
 
+/// Prints the id of the boot that runs: another one after every start. It is what a kubelet reports as its node's.
+const BOOT: &str = "cat /proc/sys/kernel/random/boot_id";
+/// Ends the drains of node `$1` that an engine which was killed has left running: they would cordon it once more.
+const END_DRAINS: &str = r#"systemctl stop "continuum-drain-$1-*""#;
+
 /// Whether the action runs on a machine, or is a call to the cloud.
 pub(super) fn is_on_machine(action: &Action) -> bool {
     match action {
@@ -68,6 +76,8 @@ pub(super) fn is_on_machine(action: &Action) -> bool {
         Action::RotateHostKey { .. }
         | Action::RunStep { .. }
         | Action::Drain { .. }
+        | Action::Uncordon { .. }
+        | Action::AskBoot { .. }
         | Action::ForgetNode { .. } => true,
     }
 }
@@ -129,7 +139,19 @@ impl Reconciler {
             }
             Action::RunStep { name, step, from } => self.step_work(name, step, from.as_ref()),
             Action::Drain { name, on } => self.hook_work(Hook::Drain, name, on),
+            Action::Uncordon { name, on } => self.hook_work(Hook::Uncordon, name, on),
             Action::ForgetNode { name, on } => self.hook_work(Hook::Forget, name, on),
+            Action::AskBoot { name } => {
+                let (target, remote) = (self.target(name)?, Arc::clone(&self.parts.remote));
+                Some(Box::pin(async move {
+                    match remote.ask(&target, BOOT).await {
+                        Ok(printed) => {
+                            Outcome::Boot(String::from_utf8_lossy(printed.expose_secret()).trim().to_owned())
+                        }
+                        Err(error) => Outcome::Ran(Err(error.into())),
+                    }
+                }))
+            }
         }
     }
 
@@ -169,9 +191,13 @@ impl Reconciler {
             let result = async {
                 let mut last = Done { status: 0, changed: false, tail: Vec::new() };
                 for (index, script) in parts.scripts.hook(&place.host, hook)?.iter().enumerate() {
-                    let verb = if hook == Hook::Drain { "drain" } else { "forget" };
+                    let (verb, script) = match hook {
+                        Hook::Drain => ("drain", script.clone()),
+                        Hook::Uncordon => ("uncordon", format!("{END_DRAINS}\n{script}")),
+                        _ => ("forget", script.clone()),
+                    };
                     let job =
-                        hook_job(&format!("{verb}-{about}-{generation}-{index}"), &about, script, timeout);
+                        hook_job(&format!("{verb}-{about}-{generation}-{index}"), &about, &script, timeout);
                     last = parts.remote.run(&place.target, &job).await?;
                     if last.status != 0 {
                         break;

@@ -114,6 +114,8 @@ pub struct Reconciler {
     exists: BTreeMap<MachineId, (bool, Timestamp)>,
     refused: BTreeMap<MachineName, ProviderError>,
     drained: BTreeSet<MachineName>,
+    uncordoned: BTreeSet<MachineName>,
+    boots: BTreeMap<MachineName, (String, Timestamp)>,
     forgotten: BTreeSet<MachineName>,
     paused: BTreeSet<MachineName>,
     nodes: nodes::Watch,
@@ -153,6 +155,8 @@ impl Reconciler {
             exists: BTreeMap::new(),
             refused: BTreeMap::new(),
             drained: BTreeSet::new(),
+            uncordoned: BTreeSet::new(),
+            boots: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             paused: BTreeSet::new(),
             nodes: nodes::Watch::default(),
@@ -167,6 +171,14 @@ impl Reconciler {
     /// The ledger, with everything that this run knows.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// A person gives up this front-end, which a run stopped at because it is lost: the next run makes the cluster
+    /// anew. Any other front-end is as before.
+    pub fn give_up_front_end(&mut self, name: MachineName) {
+        self.limits.give_up_front_end = Some(name);
+        self.stop = None;
+        self.news = true;
     }
 
     /// The machines as listed last; empty before the first list.
