@@ -37,6 +37,9 @@ pub struct RecipeFile {
     /// What this recipe's software takes from a node before pods get any: shape − reservations = allocatable.
     #[serde(default)]
     pub reservations: Reservations,
+    /// The smallest machine of a role that this recipe's software works on. A smaller one is a warning.
+    #[serde(default)]
+    pub least: BTreeMap<Role, Least>,
 }
 
 /// The type of an input.
@@ -211,6 +214,18 @@ pub struct Hooks {
     /// Run last when the `image` stage is baked into an image: stops services, moves data to where an image keeps it.
     #[serde(default)]
     pub bake: Option<Script>,
+}
+
+/// The smallest machine that software works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Least {
+    /// Processors.
+    #[serde(default)]
+    pub cpu: Option<Cpu>,
+    /// Memory.
+    #[serde(default)]
+    pub memory: Option<Memory>,
 }
 
 /// What software takes from a node.

@@ -162,7 +162,7 @@ fn missing(recipe: &Recipe, artifact: &Artifact, arch: &str) -> Problem {
     let message =
         format!("artifact {what} for {arch} is in no bundle (make one with `continuum bundle create`)");
     let place = format!("{}/{RECIPE_FILE}", recipe.folder);
-    Problem::at(&place, &recipe.texts[RECIPE_FILE], &artifact.name, message)
+    Problem::with(&place, recipe.place_of_artifact(&artifact.name).as_ref(), message)
 }
 
 impl Resolved {
