@@ -186,7 +186,8 @@ impl Reconciler {
     fn hook_work(&self, hook: Hook, about: &MachineName, on: &MachineName) -> Option<Work> {
         let place = self.place(on)?;
         let (parts, about) = (self.parts.clone(), about.clone());
-        let (timeout, generation) = (self.limits.drain_timeout, self.ledger.generation);
+        let timeout = self.limits.drain_timeout;
+        let when = format!("{}-{}", self.began.as_millisecond(), self.ledger.generation);
         Some(Box::pin(async move {
             let result = async {
                 let mut last = Done { status: 0, changed: false, tail: Vec::new() };
@@ -196,8 +197,7 @@ impl Reconciler {
                         Hook::Uncordon => ("uncordon", format!("{END_DRAINS}\n{script}")),
                         _ => ("forget", script.clone()),
                     };
-                    let job =
-                        hook_job(&format!("{verb}-{about}-{generation}-{index}"), &about, &script, timeout);
+                    let job = hook_job(&format!("{verb}-{about}-{when}-{index}"), &about, &script, timeout);
                     last = parts.remote.run(&place.target, &job).await?;
                     if last.status != 0 {
                         break;
@@ -226,8 +226,8 @@ fn unit(unit: &str, tries: u32) -> String {
     if tries == 0 { unit.to_owned() } else { format!("{unit}-try{}", tries + 1) }
 }
 
-/// A hook's script takes its subject as `$1`. The unit has the ledger's generation in its name: asking again later
-/// runs it again.
+/// A hook's script takes its subject as `$1`. The unit has the run and the ledger's generation in its name: asking again
+/// later runs it again, also where a run was killed between a drain and what calls it off, or the other way round.
 fn hook_job(unit: &str, subject: &MachineName, script: &str, timeout: Duration) -> Job {
     Job {
         unit: format!("continuum-{unit}"),

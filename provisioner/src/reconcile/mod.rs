@@ -97,6 +97,8 @@ fn intervals(settle: Duration) -> (Duration, Duration) {
 /// Makes one ledger true. One at a time for each ledger: the store's lock and compare-and-swap see to it.
 pub struct Reconciler {
     parts: Parts,
+    /// When this run began: a part of the names of what it asks about nodes.
+    began: Timestamp,
     facts: Arc<facts::Facts>,
     limits: Limits,
     /// As in memory: may be ahead of what is saved by the results of finished jobs.
@@ -138,8 +140,10 @@ impl Reconciler {
             ledger.clear_backoff();
         }
         let limits = Limits { settle: parts.provider.settle(), ..limits };
+        let began = parts.clock.now();
         Self {
             parts,
+            began,
             facts: Arc::default(),
             limits,
             ledger,

@@ -156,3 +156,45 @@ async fn killed_at_any_point_after_a_machine_was_switched_off_no_stale_node_is_b
         assert_eq!(world.stale(), [], "after a kill at {point}");
     }
 }
+
+#[tokio::test]
+async fn a_drain_that_was_called_off_by_a_run_that_was_killed_is_done_again() {
+    let (small, large) = (fixtures::spec(2), fixtures::spec(3));
+    let ran = |world: &World, verb: &str| {
+        let unit = format!("continuum-{verb}-lab1-workers-4-");
+        world.log().iter().rposition(|(_, name)| name.starts_with(&unit))
+    };
+    let drains = |world: &World| {
+        let row = fixtures::name("lab1-workers-4");
+        world.stored().unwrap().row(&row).is_some_and(|row| row.phase() == Phase::Draining)
+    };
+    // A run that is killed after the drain has ended and before its row is anything but Draining.
+    let drained = |first| async move {
+        let world = World::new(1, Faults::none());
+        up(&world, &fixtures::spec(3)).await;
+        world.kill_at(Some(first));
+        let killed = up(&world, &fixtures::spec(2)).await.is_none();
+        world.kill_at(None);
+        (killed && drains(&world) && ran(&world, "drain").is_some()).then_some(world)
+    };
+    let mut first = 0;
+    while drained(first).await.is_none() {
+        first += 1;
+        assert!(first < 200, "no kill comes right after the drain");
+    }
+    let mut seen = 0;
+    for second in 0..30 {
+        let world = drained(first).await.unwrap();
+        world.kill_at(Some(second));
+        let ended = up(&world, &large).await;
+        world.kill_at(None);
+        if ended.is_some() || !drains(&world) {
+            continue;
+        }
+        let Some(called_off) = ran(&world, "uncordon") else { continue };
+        seen += 1;
+        assert_eq!(up(&world, &small).await, Some(Ended::Settled), "killed at {second}");
+        assert!(ran(&world, "drain") > Some(called_off), "killed at {second}: {:?}", world.log());
+    }
+    assert!(seen > 0, "no two kills came in between");
+}
