@@ -50,7 +50,7 @@ fn run(scripts: &Texts) -> io::Result<Vec<Problem>> {
         let name = names.get(&comment.file).map_or("script", |name| name.as_str());
         let line = scripts.get(name).and_then(|text| text.lines().nth(comment.line.saturating_sub(1)));
         let message = format!("SC{}: {}: {}", comment.code, comment.message, line.unwrap_or_default().trim());
-        Problem { file: format!("{name}, rendered"), line: Some(comment.line), message }
+        Problem { file: format!("{name}, rendered"), line: Some(comment.line), column: None, message }
     };
     Ok(output.comments.into_iter().map(problem).collect())
 }

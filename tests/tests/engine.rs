@@ -120,6 +120,54 @@ fn killed_at_ten_moments_the_same_command_goes_on() {
 }
 
 #[test]
+fn a_front_end_that_is_lost_is_rebuilt_on_a_persons_word_which_is_kept_over_a_kill() {
+    let Some(lab) = Lab::open("rebuild") else { return };
+    let recipes = recipes();
+    let file = cluster_file(&lab, "re", false);
+    let word = ["cluster", "up", &file, "--recipes", &recipes, "--rebuild-front-end"];
+    lab.ok(&up(&file, &recipes));
+    let well = lab.run(&[&word[..], &["--yes"]].concat());
+    assert_eq!(well.code, Some(0), "{well}");
+    assert!(well.err.contains("the front-end is well: nothing to rebuild"), "{well}");
+    assert!(!well.err.contains("is small"), "{well}");
+    converged(&lab, "re", &file);
+
+    lab.delete_machine("re-front-end-1");
+    let lost = lab.run(&up(&file, &recipes));
+    assert_eq!(lost.code, Some(4), "{lost}");
+    let hint =
+        format!("  rebuild:     continuum cluster up {file} --recipes {recipes} --rebuild-front-end\n");
+    assert!(lost.err.contains(&hint), "{hint} is not in {lost}");
+    let before =
+        BTreeMap::from(["re-front-end-1", "re-workers-2"].map(|name| (name.to_owned(), "ready".to_owned())));
+    assert_eq!(rows(&lab, "re"), before);
+
+    // Nobody can be asked here, so nothing is given up.
+    let unasked = lab.run(&word);
+    assert_eq!(unasked.code, Some(2), "{unasked}");
+    assert!(
+        unasked.err.contains("rebuilding: front-end re-front-end-1 is given up (gone, and nobody"),
+        "{unasked}"
+    );
+    assert!(unasked.err.contains("every Kubernetes object and all that etcd held"), "{unasked}");
+    assert_eq!(rows(&lab, "re"), before);
+    assert_eq!(lab.tagged("re"), ["re-workers-2"]);
+
+    let mut first = lab.start(&[&word[..], &["--yes", "-o", "json"]].concat());
+    first.until("the new front-end is made", |event| {
+        event["event"] == "started" && event["job"] == "create" && event["machine"] == "re-front-end-3"
+    });
+    first.kill();
+    let second = lab.run(&up(&file, &recipes));
+    assert_eq!(second.code, Some(0), "{second}");
+    assert_eq!(lab.tagged("re"), ["re-front-end-3", "re-workers-4"]);
+    converged(&lab, "re", &file);
+    lab.ok(&down("re"));
+    gone(&lab, "re");
+    lab.close();
+}
+
+#[test]
 fn a_second_up_names_who_holds_the_lock_and_an_interrupted_one_goes_on() {
     let Some(lab) = Lab::open("lock") else { return };
     let recipes = recipes();

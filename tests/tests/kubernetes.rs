@@ -73,7 +73,9 @@ impl Cluster {
     }
 
     fn front_end(&self, script: &str) -> String {
-        self.on("kt-front-end-1", &format!("export KUBECONFIG=/etc/kubernetes/admin.conf\n{script}"))
+        let names = self.lab.tagged(NAME);
+        let front_end = names.iter().find(|name| name.starts_with("kt-front-end-")).unwrap();
+        self.on(front_end, &format!("export KUBECONFIG=/etc/kubernetes/admin.conf\n{script}"))
     }
 
     /// Applies objects.
@@ -151,10 +153,12 @@ fn a_cluster_from_one_file_through_its_whole_life() {
     pods_run_talk_and_are_found(&cluster);
     nothing_to_change_touches_nothing(&cluster);
     one_more_is_added_beside_the_others(&cluster);
+    a_drain_is_called_off_when_the_pool_grows_again(&cluster);
     one_less_is_drained_first(&cluster);
     a_stopped_worker_is_started_again(&cluster);
     a_worker_that_is_gone_is_replaced_under_a_new_name(&cluster);
     a_front_end_that_is_gone_is_not_replaced_in_silence(&cluster);
+    a_front_end_that_is_given_up_is_made_anew_with_every_worker(&cluster);
     cluster.lab.ok(&["cluster", "down", NAME, "--yes"]);
     assert_eq!(cluster.lab.tagged(NAME), [""; 0]);
     assert!(!cluster.lab.state(NAME).exists());
@@ -297,6 +301,29 @@ fn one_more_is_added_beside_the_others(cluster: &Cluster) {
     cluster.front_end("kubectl delete pod late");
 }
 
+/// 3 → 2 → 3 while a pod keeps its node from being empty: the machine stays, and takes work again.
+fn a_drain_is_called_off_when_the_pool_grows_again(cluster: &Cluster) {
+    // Nobody would start this pod again, so no drain ends while it runs.
+    cluster.apply(&[pod("stays", "kt-workers-4", "exec sleep 3600")]);
+    cluster.front_end("kubectl wait --for=condition=Ready pod/stays --timeout=60s");
+    cluster.wants(2);
+    let mut smaller = cluster.lab.start(&["cluster", "up", &cluster.file, "--yes", "-o", "json"]);
+    smaller.until("a drain has failed", |event| {
+        event["event"] == "failed" && event["machine"] == "kt-workers-4"
+    });
+    smaller.kill();
+    let cordoned = "kubectl get node kt-workers-4 -o jsonpath='{.spec.unschedulable}'";
+    assert_eq!(cluster.front_end(cordoned), "true");
+    cluster.wants(3);
+    let events = cluster.up();
+    assert_eq!(touched(&events), ["kt-workers-4"], "{events:#?}");
+    assert_eq!(jobs(&events, "kt-workers-4"), ["uncordon"]);
+    assert_eq!(cluster.front_end(cordoned), "");
+    assert_eq!(cluster.front_end("kubectl get pod stays -o jsonpath='{.status.phase}'"), "Running");
+    cluster.consists_of(&["kt-front-end-1", "kt-workers-2", "kt-workers-3", "kt-workers-4"]);
+    cluster.front_end("kubectl delete pod stays");
+}
+
 /// 3 → 2: the newest goes, and what runs there goes elsewhere before.
 fn one_less_is_drained_first(cluster: &Cluster) {
     let spec = json!({"terminationGracePeriodSeconds": 1,
@@ -324,10 +351,11 @@ fn a_stopped_worker_is_started_again(cluster: &Cluster) {
     let events = cluster.up();
     assert_eq!(jobs(&events, "kt-workers-3"), ["start"]);
     assert_eq!(touched(&events), ["kt-workers-3"]);
-    // The API believes what it heard before the power was cut until the kubelet reports anew.
-    cluster.on("kt-workers-3", "for i in $(seq 60); do [ -S /var/run/containerd/containerd.sock ] && systemctl -q is-active kubelet && exit; sleep 1; done; exit 1");
-    cluster.front_end("sleep 5; kubectl wait --for=condition=Ready node/kt-workers-3 --timeout=90s");
-    assert_ne!(cluster.on("kt-workers-3", "cat /proc/sys/kernel/random/boot_id"), before);
+    // `up` ends only when the kubelet has reported from this boot: until then the API believes what it heard before.
+    let reported = cluster.front_end("kubectl get node kt-workers-3 -o jsonpath='{.status.nodeInfo.bootID}'");
+    let boot = cluster.on("kt-workers-3", "cat /proc/sys/kernel/random/boot_id");
+    assert_ne!(boot, before);
+    assert_eq!(reported, boot.trim());
     cluster.consists_of(&["kt-front-end-1", "kt-workers-2", "kt-workers-3"]);
 }
 
@@ -345,7 +373,21 @@ fn a_front_end_that_is_gone_is_not_replaced_in_silence(cluster: &Cluster) {
     cluster.lab.delete_machine("kt-front-end-1");
     let ended = cluster.try_up();
     let text = "error: front-end kt-front-end-1 is lost (gone, and nobody deleted it), and with it the cluster's state: every \
-                Kubernetes object, certificate and token; bring the machine back if you can, else take the cluster down and up again\n";
+                Kubernetes object, certificate and token; bring the machine back if you can, else `cluster up --rebuild-front-end` makes \
+                a new one and replaces every worker with it\n";
     assert!(ended.code == Some(4) && ended.err.contains(text), "{text} is not in {ended}");
     assert_eq!(cluster.lab.tagged(NAME), ["kt-workers-3", "kt-workers-5"]);
+}
+
+/// The same cluster id and network, another control plane: what trusted the old one is replaced, and the kubeconfig too.
+fn a_front_end_that_is_given_up_is_made_anew_with_every_worker(cluster: &Cluster) {
+    let path = cluster.lab.state(NAME).join("kubeconfig");
+    let before = std::fs::read(&path).unwrap();
+    let ended =
+        cluster.lab.run(&["cluster", "up", &cluster.file, "--yes", "-o", "json", "--rebuild-front-end"]);
+    Cluster::done(&ended);
+    cluster.consists_of(&["kt-front-end-6", "kt-workers-7", "kt-workers-8"]);
+    assert_ne!(std::fs::read(&path).unwrap(), before);
+    cluster.apply(&[pod("anew", "kt-workers-7", "hostname")]);
+    cluster.front_end("kubectl wait --for=jsonpath='{.status.phase}'=Succeeded pod/anew --timeout=60s");
 }

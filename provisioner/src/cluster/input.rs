@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::images::{self, ImageError, WithImages};
 use crate::bundle::{self, Bundle, BundleError, Origin};
 use crate::cache::{self, NoCache};
-use crate::cluster_file::{self, Warning};
+use crate::cluster_file::{self, Loaded, Warning};
 use crate::diagnostic;
 use crate::names::ClusterName;
 use crate::provider;
@@ -87,9 +87,10 @@ pub fn read(given: &Given) -> Result<Input, InputError> {
     let text = read_text(path).map_err(|source| InputError::Unreadable { path: path.clone(), source })?;
     let templates = Templates::embedded();
     let shown = path.display().to_string();
-    let (mut spec, warnings) =
-        cluster_file::load(&text, &shown, templates.shelf()).map_err(InputError::File)?;
+    let loaded = cluster_file::read(&text, &shown, templates.shelf()).map_err(InputError::File)?;
     let cookbook = load::cookbook(given.recipes.as_deref()).map_err(InputError::Recipes)?;
+    let warnings = warnings(&loaded, &cookbook);
+    let mut spec = loaded.spec;
     let bundle = open_bundle(given.bundle.as_deref())?;
     let (blobs, origins) = blobs(&cookbook, bundle.as_ref());
     let artifacts = blobs.files.len();
@@ -105,6 +106,16 @@ pub fn read(given: &Given) -> Result<Input, InputError> {
         artifacts,
         bundle: bundle.map(|bundle| bundle.path),
     })
+}
+
+/// What is probably not meant: in the file itself, and machines that are too small for their recipes.
+fn warnings(loaded: &Loaded, cookbook: &Cookbook) -> Vec<Warning> {
+    let small = cookbook.too_small(&loaded.spec);
+    let small = small.iter().map(|small| match loaded.sizes.get(&small.pool) {
+        Some(place) => diagnostic::Problem::at(place, small.to_string()),
+        None => diagnostic::Problem::of(small.to_string()),
+    });
+    loaded.warnings.iter().cloned().chain(small).collect()
 }
 
 /// Only the name and the place of a cluster file: enough to take the cluster down, whatever became of its recipes.
@@ -174,4 +185,45 @@ fn blobs(cookbook: &Cookbook, bundle: Option<&Bundle>) -> (Blobs, Vec<Origin>) {
 pub fn recipe_files(folder: Option<&Path>) -> Result<Vec<RecipeFile>, InputError> {
     let cookbook = load::cookbook(folder).map_err(InputError::Recipes)?;
     Ok(cookbook.recipes().map(|recipe| recipe.file.clone()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warned(text: &str, recipes: Option<&Path>) -> String {
+        let templates = Templates::embedded();
+        let loaded = cluster_file::read(text, "cluster.yaml", templates.shelf()).unwrap();
+        diagnostic::render(&warnings(&loaded, &load::cookbook(recipes).unwrap()), false)
+    }
+
+    #[test]
+    fn a_front_end_that_is_too_small_for_kubernetes_is_a_warning() {
+        let text = "name: lab1\ntemplate: elastic-kubernetes\nprovider: {type: sandbox}\ninputs:\n  \
+                    front_end: {cpu: 1, memory: 1Gi}\n  workers: {shape: {cpu: 1, memory: 1Gi}, count: 1}\n";
+        insta::assert_snapshot!(warned(text, None), @r"
+        cluster.yaml:5:14: a front-end of 1x1Gi is small: recipe kubernetes asks for 2 cpu and 1700Mi
+            4 | inputs:
+            5 |   front_end: {cpu: 1, memory: 1Gi}
+              |              ^^^^^^^^^^^^^^^^^^^^^
+        ");
+        assert_eq!(
+            warned(
+                &text.replace("front_end: {cpu: 1, memory: 1Gi}", "front_end: {cpu: 2, memory: 2Gi}"),
+                None
+            ),
+            ""
+        );
+    }
+
+    #[test]
+    fn a_front_end_without_kubernetes_may_be_as_small_as_its_recipes_allow() {
+        let small = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/recipes-small"));
+        let text = format!(
+            "name: lab1\ntemplate: {}/template.yaml\nprovider: {{type: sandbox}}\ninputs:\n  workers: {{shape: {{cpu: 1, \
+             memory: 512Mi}}, count: 1}}\n",
+            small.display()
+        );
+        assert_eq!(warned(&text, Some(small)), "");
+    }
 }

@@ -13,7 +13,7 @@ use super::input::Input;
 use super::site::Site;
 use crate::ledger::Ledger;
 use crate::names::{ImageName, MachineName, PoolName};
-use crate::plan::{Limits, Plan, Stop};
+use crate::plan::{Limits, Plan, Stop, lost_front_end};
 use crate::provider::{Demand, Problem, ProviderError};
 use crate::recipe::{Hook, Host, RenderError};
 use crate::reconcile::{Ended, Parts, Reconciler};
@@ -80,6 +80,8 @@ pub struct Outlook {
     pub outdated: Vec<MachineName>,
     /// Why nothing can be done.
     pub stop: Option<String>,
+    /// The front-end that is lost, if that is why: a person may give it up.
+    pub lost_front_end: Option<MachineName>,
     /// What would fail.
     pub problems: Vec<Problem>,
 }
@@ -106,10 +108,13 @@ impl Up {
         let problems = self.parts.provider.check(&self.demand(&plan)).await?;
         let text = plan.describe(&self.before);
         let stop = plan.stop.as_ref().map(Stop::to_string);
+        let lost = plan.stop.as_ref().and_then(|stop| self.lost_front_end(stop));
+        let lost_front_end = lost.map(|(name, _)| name);
         let wait = |line: &str| line.starts_with("wait ") || line.starts_with("stop: ");
         let lines = text.lines().filter(|line| !wait(line)).map(str::to_owned).collect();
         let (create, remove) = self.changes(&plan);
-        Ok(Outlook { create, remove, bake: None, lines, outdated: plan.outdated, stop, problems })
+        let outdated = plan.outdated;
+        Ok(Outlook { create, remove, bake: None, lines, outdated, stop, lost_front_end, problems })
     }
 
     fn changes(&self, plan: &Plan) -> (BTreeMap<PoolName, u32>, Vec<MachineName>) {
@@ -140,6 +145,17 @@ impl Up {
     /// Lets new machines boot a prepared image.
     pub fn serve(&mut self, image: &Bake) {
         image.serve(&mut self.spec);
+    }
+
+    /// The front-end that this stop says is lost, if a person may give it up, and what became of it.
+    pub fn lost_front_end(&self, stop: &Stop) -> Option<(MachineName, String)> {
+        lost_front_end(self.engine.ledger(), stop)
+    }
+
+    /// A person gives this front-end up: the next [`run`](Self::run) makes the cluster anew.
+    pub fn give_up_front_end(&mut self, name: MachineName) {
+        self.before = self.engine.ledger().clone();
+        self.engine.give_up_front_end(name);
     }
 
     /// What was asked for.

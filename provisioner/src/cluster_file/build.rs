@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::Warning;
+use super::labels;
 use super::provider::Provider;
-use super::scalars::is_label;
-use crate::diagnostic::Problem;
+use crate::diagnostic::{Place, Problem};
 use crate::names::{ClusterName, ImageName, PoolName, RecipeName, Zone};
 use crate::quantity::{Cpu, Memory};
 use crate::spec::{Network, Pool, Role, Shape, Spec};
@@ -23,15 +23,14 @@ const RECIPE: &str = "continuum.nodes.Recipe";
 const HOSTED_ON: &str = "tosca.relationships.HostedOn";
 const SCALING: &str = "continuum.policies.Scaling";
 
-/// kubeadm refuses to make a control plane on less.
-const FRONT_END_LEAST: (Cpu, Memory) = (Cpu::cores(2), Memory::mib(1700));
-
 type RecipeInputs = BTreeMap<RecipeName, BTreeMap<String, serde_json::Value>>;
 
 /// What a topology says of a [`Spec`].
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     pools: BTreeMap<PoolName, Pool>,
+    /// Where the size of each pool is written.
+    pub(super) sizes: BTreeMap<PoolName, Place>,
     expose: Vec<u16>,
     inputs: RecipeInputs,
 }
@@ -67,13 +66,14 @@ pub(super) fn parts(
     let mut reader = Reader { any_size, problems, warnings };
     let mut places: BTreeMap<PoolName, Key> = BTreeMap::new();
     for (at, vertex) in topology.nodes.iter().enumerate() {
-        for (key, mut pool, own) in reader.pools(vertex) {
+        for (key, mut pool, own, size) in reader.pools(vertex) {
             let Some(name) = reader.pool_name(&key) else { continue };
             if let Some(first) = places.insert(name.clone(), key.clone()) {
                 let problem = Problem::at(&key.place, format!("there are two pools {:?}", key.name));
                 reader.problems.push(problem.note(&first.place, "the other one").help("rename one of them"));
             }
             pool.recipes = hosted(topology, at, own, reader.problems);
+            parts.sizes.insert(name.clone(), size);
             parts.pools.insert(name, pool);
         }
         if vertex.is_a(FRONT_END) {
@@ -176,16 +176,15 @@ fn put_inputs(
 }
 
 impl Reader<'_> {
-    /// The pools that a node stands for, with the further recipes of each.
-    fn pools(&mut self, vertex: &Vertex) -> Vec<(Key, Pool, Vec<RecipeName>)> {
+    /// The pools that a node stands for, with the further recipes of each and the place of its size.
+    fn pools(&mut self, vertex: &Vertex) -> Vec<(Key, Pool, Vec<RecipeName>, Place)> {
         let named = |name: &str| vertex.properties.get(name);
         if vertex.is_a(FRONT_END) {
             let Some(node) = named("machine") else { return Vec::new() };
             // A front-end has its size beside its other values, a pool in `shape`.
             let shape = self.shape(node, node, &vertex.name.name, "cpu: 2, memory: 4Gi");
-            self.small_front_end(node, shape.as_ref());
             let pool = self.pool(node, Role::FrontEnd, 1, shape);
-            return vec![(vertex.name.clone(), pool, self.recipes(node))];
+            return vec![(vertex.name.clone(), pool, self.recipes(node), node.place.clone())];
         }
         let entries: Vec<(Key, &Node)> = if vertex.is_a(WORKER_POOL) {
             named("pool").map(|node| (vertex.name.clone(), node)).into_iter().collect()
@@ -201,7 +200,8 @@ impl Reader<'_> {
             let shape = self.shape(size.unwrap_or(node), node, &key.name, "shape: {cpu: 2, memory: 4Gi}");
             let count = node.get("count").and_then(Node::text).and_then(|text| text.parse().ok());
             let pool = self.pool(node, Role::Worker, count.unwrap_or_default(), shape);
-            pools.push((key, pool, self.recipes(node)));
+            let place = size.unwrap_or(node).place.clone();
+            pools.push((key, pool, self.recipes(node), place));
         }
         pools
     }
@@ -267,35 +267,18 @@ impl Reader<'_> {
         None
     }
 
-    fn small_front_end(&mut self, node: &Node, shape: Option<&Shape>) {
-        let (cpu, memory) = FRONT_END_LEAST;
-        if let Some(shape) = shape.filter(|shape| shape.cpu < cpu || shape.memory < memory) {
-            let message =
-                format!("a front-end of {} is small: kubeadm asks for {cpu} cpu and {memory}", shape.name);
-            self.warnings.push(Problem::at(&node.place, message));
-        }
-    }
-
     fn recipes(&mut self, node: &Node) -> Vec<RecipeName> {
         let items = node.get("recipes").and_then(Node::list).unwrap_or_default();
         items.iter().filter_map(|item| read::parsed(item, "recipes", self.problems)).collect()
     }
 
     fn labels(&mut self, node: &Node) -> BTreeMap<String, String> {
-        let mut labels = BTreeMap::new();
+        let mut found = BTreeMap::new();
         for entry in node.get("labels").and_then(Node::map).unwrap_or_default() {
             let name = &entry.key.name;
-            let (prefix, rest) = name.rsplit_once('/').unwrap_or(("", name));
-            let ours = prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io") || prefix == "k8s.io";
-            if ours || prefix == "continuum.dev" {
-                let problem = Problem::at(&entry.key.place, format!("label {name:?}: {prefix}/ is reserved"));
-                self.problems.push(problem.help("use a prefix of your own, or none"));
-            } else if !is_label(rest) || prefix.len() > 253 {
-                let problem = Problem::at(&entry.key.place, format!("{name:?} is no name of a label"));
-                self.problems.push(problem.expected("PREFIX/NAME or NAME, of letters, digits, -, _ and ."));
-            }
-            labels.insert(name.clone(), entry.value.text().unwrap_or_default().to_owned());
+            self.problems.extend(labels::problem(&entry.key));
+            found.insert(name.clone(), entry.value.text().unwrap_or_default().to_owned());
         }
-        labels
+        found
     }
 }

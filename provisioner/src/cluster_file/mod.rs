@@ -9,6 +9,7 @@
 
 mod build;
 pub mod keys;
+mod labels;
 mod provider;
 pub mod scalars;
 pub mod schema;
@@ -17,8 +18,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Problem, did_you_mean, one_of};
-use crate::names::ClusterName;
+use crate::diagnostic::{Place, Problem, did_you_mean, one_of};
+use crate::names::{ClusterName, PoolName};
 use crate::spec::Spec;
 use crate::tosca::topology::Output;
 use crate::tosca::{self, File, Library};
@@ -77,6 +78,8 @@ pub struct Loaded {
     pub spec: Spec,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Warning>,
+    /// Where the size of each pool is written: whether it is large enough is for its recipes to say.
+    pub sizes: BTreeMap<PoolName, Place>,
     /// What the template tells its user once the machines run. The nodes in it are pools of the same name.
     pub outputs: Vec<Output>,
 }
@@ -114,8 +117,9 @@ pub fn read(text: &str, file: &str, shelf: Shelf<'_>) -> Result<Loaded, Vec<Prob
     });
     let outputs = topology.map(|topology| topology.outputs).unwrap_or_default();
     match (name, provider, parts) {
-        (Some(cluster), Some(provider), Some(parts)) if problems.is_empty() => {
-            Ok(Loaded { spec: parts.into_spec(cluster, provider), warnings, outputs })
+        (Some(cluster), Some(provider), Some(mut parts)) if problems.is_empty() => {
+            let sizes = std::mem::take(&mut parts.sizes);
+            Ok(Loaded { spec: parts.into_spec(cluster, provider), warnings, sizes, outputs })
         }
         _ => Err(problems),
     }

@@ -36,6 +36,9 @@ pub enum Illegal {
     Name(#[from] NameError),
 }
 
+/// Phases with [`Phase::is_live`].
+const LIVE: [Phase; 3] = [Phase::Creating, Phase::Configuring, Phase::Ready];
+
 impl Ledger {
     fn at(&mut self, name: &MachineName, from: &[Phase], to: &'static str) -> Result<&mut Row, Illegal> {
         let row = self.rows.get_mut(name).ok_or_else(|| Illegal::NoRow(name.clone()))?;
@@ -97,6 +100,7 @@ impl Ledger {
             done: Done::Steps(BTreeMap::new()),
             was_ready: false,
             rejoined: false,
+            restarted: false,
             host_key_rotated: false,
             tries: 0,
             leaving: None,
@@ -172,15 +176,22 @@ impl Ledger {
         Ok(())
     }
 
-    /// Its Node is Ready: an earlier second join counts no more.
+    /// Its machine is being started from its disk: its Node's last word is from before.
+    pub fn restart(&mut self, name: &MachineName) -> Result<(), Illegal> {
+        self.at(name, &LIVE, "started again")?.restarted = true;
+        Ok(())
+    }
+
+    /// Its Node is Ready, and has said so itself since the last start: an earlier start or second join counts no more.
     pub fn node_is_ready(&mut self, name: &MachineName) -> Result<(), Illegal> {
-        self.at(name, &[Phase::Ready], "confirmed")?.rejoined = false;
+        let row = self.at(name, &[Phase::Ready], "confirmed")?;
+        (row.rejoined, row.restarted) = (false, false);
         Ok(())
     }
 
     /// A live row becomes Draining.
     pub fn drain(&mut self, name: &MachineName, why: Leaving) -> Result<(), Illegal> {
-        let row = self.at(name, &[Phase::Creating, Phase::Configuring, Phase::Ready], "Draining")?;
+        let row = self.at(name, &LIVE, "Draining")?;
         row.phase = Phase::Draining;
         row.leaving = Some(why);
         Ok(())
@@ -206,6 +217,18 @@ impl Ledger {
         let row = self.rows.get_mut(name).ok_or_else(|| Illegal::NoRow(name.clone()))?;
         row.phase = Phase::Deleting;
         row.leaving.get_or_insert(why);
+        Ok(())
+    }
+
+    /// The cluster's front-end is given up by a person, and every worker with it: all of them become Deleting, in one
+    /// step, so that no half of this decision can ever be saved. What was being deleted already keeps its reason.
+    pub fn give_up_front_end(&mut self, name: &MachineName, what: String) -> Result<(), Illegal> {
+        self.at(name, &LIVE, "given up")?;
+        for (other, row) in self.rows.iter_mut().filter(|(_, row)| row.phase != Phase::Deleting) {
+            row.phase = Phase::Deleting;
+            row.leaving =
+                Some(if other == name { Leaving::GivenUp(what.clone()) } else { Leaving::FrontEndGivenUp });
+        }
         Ok(())
     }
 

@@ -136,6 +136,10 @@ pub enum Leaving {
     Vanished,
     /// It runs, but its Node did not come, or did not come back.
     NodeLost,
+    /// A front-end that a person gave up for a new one: what had become of it.
+    GivenUp(String),
+    /// A worker whose front-end was given up: it trusts certificates that nobody can sign for any more.
+    FrontEndGivenUp,
 }
 
 impl fmt::Display for Leaving {
@@ -148,6 +152,8 @@ impl fmt::Display for Leaving {
             Self::BootTimeout => f.write_str("not ready in time"),
             Self::Vanished => f.write_str("gone, and nobody deleted it"),
             Self::NodeLost => f.write_str("it runs, but its node does not come"),
+            Self::GivenUp(what) => write!(f, "given up for a new one: {what}"),
+            Self::FrontEndGivenUp => f.write_str("its front-end is given up"),
         }
     }
 }
@@ -193,6 +199,8 @@ pub struct Row {
     was_ready: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     rejoined: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    restarted: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     host_key_rotated: bool,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -343,6 +351,11 @@ impl Row {
     pub fn rejoined(&self) -> bool {
         self.rejoined
     }
+    /// Whether its machine was started again and its Node has not been known to be Ready since: what the cluster
+    /// says of the Node may be its last word from before.
+    pub fn restarted(&self) -> bool {
+        self.restarted
+    }
     /// Whether its second host key is in place: only that one is right then.
     pub fn host_key_rotated(&self) -> bool {
         self.host_key_rotated
@@ -369,6 +382,10 @@ impl Row {
             Done::All(_) => true,
             Done::Steps(done) => done.contains_key(step),
         }
+    }
+    /// Whether it leaves because the cluster that it belonged to was given up: nobody remembers its Node.
+    pub fn is_given_up(&self) -> bool {
+        matches!(self.leaving, Some(Leaving::GivenUp(_) | Leaving::FrontEndGivenUp))
     }
     /// Whether any step is behind it.
     pub fn has_begun(&self) -> bool {

@@ -59,6 +59,18 @@ pub enum Action {
         /// The front-end.
         on: MachineName,
     },
+    /// Let a node take work again whose drain was called off, by the hook on a front-end.
+    Uncordon {
+        /// The row.
+        name: MachineName,
+        /// The front-end.
+        on: MachineName,
+    },
+    /// Ask a machine which boot of it runs: the proof that what its node reports is from after a restart.
+    AskBoot {
+        /// The row.
+        name: MachineName,
+    },
     /// Let the cluster forget a node whose machine is gone, by the hook on a front-end.
     ForgetNode {
         /// The row.
@@ -79,6 +91,8 @@ impl Action {
             | Self::RotateHostKey { name }
             | Self::RunStep { name, .. }
             | Self::Drain { name, .. }
+            | Self::Uncordon { name, .. }
+            | Self::AskBoot { name }
             | Self::ForgetNode { name, .. } => name,
         }
     }
@@ -92,6 +106,8 @@ impl Action {
             Self::RotateHostKey { .. } => "replace host key".into(),
             Self::RunStep { step, .. } => step.id.to_string(),
             Self::Drain { .. } => "drain".into(),
+            Self::Uncordon { .. } => "uncordon".into(),
+            Self::AskBoot { .. } => "ask for its boot".into(),
             Self::ForgetNode { .. } => "forget node".into(),
         }
     }
@@ -117,6 +133,8 @@ impl fmt::Display for Action {
                 write!(f, "run {} on {name} with facts from {from}", step.id)
             }
             Self::Drain { name, on } => write!(f, "drain {name} from {on}"),
+            Self::Uncordon { name, on } => write!(f, "uncordon {name} from {on}"),
+            Self::AskBoot { name } => write!(f, "ask which boot of {name} runs"),
             Self::ForgetNode { name, on } => write!(f, "forget node {name} on {on}"),
         }
     }

@@ -113,6 +113,8 @@ impl Case {
             exists: BTreeMap::new(),
             refused: BTreeMap::new(),
             drained: BTreeSet::new(),
+            uncordoned: BTreeSet::new(),
+            boots: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             busy: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -157,7 +159,7 @@ impl Case {
     pub(crate) fn node(&mut self, name: &MachineName, ready: bool) {
         if let Nodes::Known(nodes) = &mut self.seen.nodes {
             let reason = "kubelet stopped posting status".to_owned();
-            nodes.insert(name.clone(), NodeState { ready, reason });
+            nodes.insert(name.clone(), NodeState { ready, reason, boot: Some("boot-1".into()) });
         }
     }
 

@@ -161,6 +161,7 @@ impl Draft<'_> {
         let may_have_node = row.was_ready() || row.has_begun();
         let tell = may_have_node
             && row.role == Role::Worker
+            && !row.is_given_up()
             && self.ledger.closing.is_none()
             && self.seen.nodes != Nodes::Unused
             && !self.seen.forgotten.contains(name);

@@ -5,7 +5,7 @@
 //! leads to no deletion; a plan with a [`Stop`] changes nothing and does nothing; matching goes by ids.
 //! ```text
 //! stops ─► closing? ─► everything goes
-//!     └──► adopt ─► surplus ─► each row ─► vanished together? ─► deficit ─► Plan
+//!     └──► adopt ─► surplus ─► recall ─► each row ─► vanished together? ─► deficit ─► Plan
 //! ```
 
 mod action;
@@ -13,6 +13,8 @@ mod closing;
 mod gone;
 mod observe;
 mod pools;
+mod rebuild;
+mod recall;
 mod rows;
 mod stop;
 mod wait;
@@ -30,6 +32,7 @@ use crate::spec::{Pool, Role, Spec};
 
 pub use action::Action;
 pub use observe::{Busy, Held, Limits, NodeState, Nodes, Observation};
+pub use rebuild::lost_front_end;
 pub use stop::Stop;
 pub use wait::{Reason, Subject, Wait};
 
@@ -91,16 +94,20 @@ pub fn owner_of(pool: &Pool) -> Owner {
 /// The one function that decides. `now` is the pass's time; everything else that changes is in `seen`.
 pub fn plan(spec: &Spec, ledger: &Ledger, seen: &Observation, now: Timestamp) -> Plan {
     let mut draft = Draft::new(spec, ledger, seen, now);
-    match draft.decide() {
-        Ok(()) => draft.finish(),
-        // The ledger as it was: a stop decides nothing.
-        Err(stop) => Plan {
-            ledger: ledger.clone(),
-            actions: Vec::new(),
-            waits: Vec::new(),
-            stop: Some(*stop),
-            outdated: Vec::new(),
-        },
+    let stop = match draft.decide() {
+        Ok(()) => return draft.finish(),
+        Err(stop) => *stop,
+    };
+    if let Some(rebuilt) = rebuild::given_up(ledger, &seen.limits, &stop) {
+        return plan(spec, &rebuilt, seen, now);
+    }
+    // The ledger as it was: a stop decides nothing.
+    Plan {
+        ledger: ledger.clone(),
+        actions: Vec::new(),
+        waits: Vec::new(),
+        stop: Some(stop),
+        outdated: Vec::new(),
     }
 }
 
@@ -132,6 +139,8 @@ struct Draft<'a> {
     missing: usize,
     vanished: Vec<MachineName>,
     nodes_wanted: bool,
+    /// Draining rows that their pool wants back.
+    recalled: BTreeSet<MachineName>,
     /// One hash over the steps of each pool, and over none: made once, not for each of a thousand machines.
     steps: BTreeMap<&'a PoolName, String>,
     no_steps: String,
@@ -166,6 +175,7 @@ impl<'a> Draft<'a> {
             missing: 0,
             vanished: Vec::new(),
             nodes_wanted: false,
+            recalled: BTreeSet::new(),
             steps: spec.pools.iter().map(|(name, pool)| (name, steps_hash(&pool.steps))).collect(),
             no_steps: steps_hash(&[]),
         }
@@ -188,6 +198,7 @@ impl<'a> Draft<'a> {
         self.clashes()?;
         self.adopt()?;
         self.surplus()?;
+        self.recall();
         for name in self.names() {
             self.row(&name)?;
         }

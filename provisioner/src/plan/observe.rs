@@ -24,6 +24,10 @@ pub struct Observation {
     pub refused: BTreeMap<MachineName, ProviderError>,
     /// Rows whose drain job ended well.
     pub drained: BTreeSet<MachineName>,
+    /// Rows whose node takes work again: their drain was called off.
+    pub uncordoned: BTreeSet<MachineName>,
+    /// Which boot each machine said a moment ago that it runs.
+    pub boots: BTreeMap<MachineName, String>,
     /// Rows whose node was forgotten by the cluster.
     pub forgotten: BTreeSet<MachineName>,
     /// Jobs that run: no other starts for that machine.
@@ -54,6 +58,8 @@ pub struct NodeState {
     pub ready: bool,
     /// Why not.
     pub reason: String,
+    /// The boot of its machine that it last reported from; `None` where the recipe does not say.
+    pub boot: Option<String>,
 }
 
 /// A job that runs.
@@ -93,6 +99,9 @@ pub struct Limits {
     pub rotate_host_keys: bool,
     /// A person said that machines which vanished together are really gone.
     pub accept_vanished: bool,
+    /// The front-end that a person gives up once it is known to be lost. A name, not a yes: names are used once, so
+    /// this word can be used once too.
+    pub give_up_front_end: Option<MachineName>,
 }
 
 impl Default for Limits {
@@ -106,6 +115,7 @@ impl Default for Limits {
             destroy_per_hour: 5,
             rotate_host_keys: true,
             accept_vanished: false,
+            give_up_front_end: None,
         }
     }
 }

@@ -44,12 +44,12 @@ impl Draft<'_> {
         if pool.role == Role::FrontEnd { self.spec.network.expose.clone() } else { Vec::new() }
     }
 
-    fn is_mine(&self, name: &PoolName) -> bool {
+    pub(super) fn is_mine(&self, name: &PoolName) -> bool {
         self.spec.pools.get(name).is_some_and(|pool| owner_of(pool) == self.ledger.owner)
     }
 
     /// Live rows by pool, newest first.
-    fn live_rows(&self) -> BTreeMap<PoolName, Vec<(u64, MachineName)>> {
+    pub(super) fn live_rows(&self) -> BTreeMap<PoolName, Vec<(u64, MachineName)>> {
         let mut live: BTreeMap<PoolName, Vec<_>> = BTreeMap::new();
         for (name, row) in self.ledger.rows().iter().filter(|(_, row)| row.phase().is_live()) {
             live.entry(row.pool.clone()).or_default().push((row.born.ordinal, name.clone()));
@@ -84,14 +84,14 @@ impl Draft<'_> {
             self.spec.pools.iter().filter(|(_, pool)| owner_of(pool) == self.ledger.owner).collect();
         pools.sort_by_key(|(name, pool)| (pool.role, *name));
         for (name, pool) in pools {
-            let have = u32::try_from(live.get(name).map_or(0, Vec::len)).unwrap_or(u32::MAX);
-            let lack = pool.size.start().saturating_sub(have);
-            let others = self.others.get(name).copied().unwrap_or(0);
-            let room = pool.size.end().saturating_sub(have.saturating_add(others));
+            let have = live.get(name).map_or(0, Vec::len) + self.coming_back(name);
+            let (lack, room) = self.lack(name, pool, have);
             if lack > room {
                 let reason = Reason::Full { max: *pool.size.end() };
                 self.wait(Subject::Pool(name.clone()), reason, Duration::ZERO, None);
             }
+            // What is given up with its front-end goes first: a cloud's quota may have no room for both.
+            let lack = lack.saturating_sub(self.given_up_rows(name));
             for _ in 0..lack.min(room) {
                 let Some((shape, zone)) = self.place(name, pool)? else { break };
                 let new = NewRow {
@@ -108,6 +108,14 @@ impl Draft<'_> {
             }
         }
         Ok(())
+    }
+
+    /// How many machines a pool with so many live rows lacks, and how many it has room for: others' count too.
+    pub(super) fn lack(&self, name: &PoolName, pool: &Pool, have: usize) -> (u32, u32) {
+        let have = u32::try_from(have).unwrap_or(u32::MAX);
+        let others = self.others.get(name).copied().unwrap_or(0);
+        let room = pool.size.end().saturating_sub(have.saturating_add(others));
+        (pool.size.start().saturating_sub(have), room)
     }
 
     /// The first shape and zone that did not fail lately; a wait if there is none.

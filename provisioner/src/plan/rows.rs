@@ -23,6 +23,7 @@ impl Draft<'_> {
         }
         match self.ledger.row(name).map(crate::ledger::Row::phase) {
             Some(Phase::Creating | Phase::Configuring | Phase::Ready) => self.live(name, machine),
+            Some(Phase::Draining) if self.recalled.contains(name) => self.returning(name, machine),
             Some(Phase::Draining) => self.draining(name, machine),
             Some(Phase::Deleting) => self.deleting(name, machine),
             None => Ok(()),
@@ -43,11 +44,12 @@ impl Draft<'_> {
         true
     }
 
-    fn live(&mut self, name: &MachineName, machine: Option<&Machine>) -> Decided {
+    pub(super) fn live(&mut self, name: &MachineName, machine: Option<&Machine>) -> Decided {
         let Some(machine) = machine else { return self.absent(name) };
         match &machine.state {
             MachineState::Failed(words) => self.lose(name, Leaving::Failed(words.clone())),
             MachineState::Stopped => {
+                self.ledger.restart(name)?;
                 self.act(Action::Start { name: name.clone(), id: machine.id.clone() });
                 Ok(())
             }
@@ -212,6 +214,7 @@ impl Draft<'_> {
         let Some(row) = self.ledger.row(name) else { return Ok(()) };
         let steps = self.spec.pools.get(&row.pool).map_or(&[][..], |pool| pool.steps.as_slice());
         let (role, rejoined, outdated) = (row.role, row.rejoined(), self.is_outdated(row));
+        let restarted = row.restarted();
         if outdated {
             self.outdated.push(name.clone());
         }
@@ -224,18 +227,25 @@ impl Draft<'_> {
             Nodes::Known(nodes) => nodes,
         };
         let why = match nodes.get(name) {
-            Some(node) if node.ready => {
-                if rejoined {
+            Some(node) if node.ready && !(restarted && self.is_stale(name, node.boot.as_ref())) => {
+                if rejoined || restarted {
                     self.ledger.node_is_ready(name)?;
                 }
                 return Ok(());
             }
+            Some(node) if node.ready => "it has not reported since its machine was started".to_owned(),
             Some(node) => node.reason.clone(),
             None => "it has not registered".to_owned(),
         };
         let (since, limit) = (self.seen.ages.of(name).node, self.seen.limits.register_timeout);
         if since < limit {
             self.wait_machine(name, Reason::Node { why }, since, Some(limit));
+            if restarted
+                && nodes.get(name).is_some_and(|node| node.ready)
+                && !self.seen.boots.contains_key(name)
+            {
+                self.act(Action::AskBoot { name: name.clone() });
+            }
             return Ok(());
         }
         if role == Role::FrontEnd {
@@ -251,6 +261,13 @@ impl Draft<'_> {
             }
             _ => self.lose(name, Leaving::NodeLost),
         }
+    }
+
+    /// Whether a node's word may be from before its machine was started: the API server believes what it heard last
+    /// until the kubelet reports anew. Two reports of one boot are proof without any clock. A recipe whose nodes
+    /// do not say their boot is believed.
+    fn is_stale(&self, name: &MachineName, reported: Option<&String>) -> bool {
+        reported.is_some_and(|boot| self.seen.boots.get(name) != Some(boot))
     }
 
     /// One wait for all machines whose nodes are not known.

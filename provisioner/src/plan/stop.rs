@@ -120,7 +120,8 @@ impl fmt::Display for Stop {
             Self::FrontEndLost { name, why, others: false } => write!(
                 f,
                 "front-end {name} is lost ({why}), and with it the cluster's state: every Kubernetes object, \
-                 certificate and token; bring the machine back if you can, else take the cluster down and up again"
+                 certificate and token; bring the machine back if you can, else `cluster up --rebuild-front-end` makes a new \
+                 one and replaces every worker with it"
             ),
             Self::FrontEndLost { name, why, others: true } => write!(
                 f,
@@ -160,7 +161,12 @@ impl fmt::Display for Stop {
                  shape or zone, or try again later"
             ),
             Self::NodeNotReady { name, why, since } => {
-                write!(f, "the node of front-end {name} is not ready after {}: {why}", short(*since))
+                write!(
+                    f,
+                    "the node of front-end {name} is not ready after {}: {why}; look at the machine, and if it cannot \
+                     be mended, `cluster up --rebuild-front-end` makes a new one and replaces every worker with it",
+                    short(*since)
+                )
             }
             Self::StepFailed { name, step, why, .. } => write!(f, "step {step} failed on {name}: {why}"),
             Self::JobFailed { name, what, why } => write!(f, "{what} failed for {name}: {why}"),

@@ -98,6 +98,7 @@ fn declared(recipe: &Recipe) -> impl Iterator<Item = (&'static str, Hook)> {
         let hook = match key {
             "nodes" => Hook::Nodes,
             "drain" => Hook::Drain,
+            "uncordon" => Hook::Uncordon,
             "forget" => Hook::Forget,
             "kubeconfig" => Hook::Kubeconfig,
             "settled" => Hook::Settled,

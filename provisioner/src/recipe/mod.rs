@@ -10,6 +10,7 @@ mod check;
 mod cookbook;
 mod inputs;
 mod job;
+mod least;
 pub mod load;
 pub mod model;
 mod order;
@@ -23,6 +24,7 @@ mod values;
 
 pub use check::{Report, Texts, check};
 pub use cookbook::Cookbook;
+pub use least::TooSmall;
 pub use parse::Recipe;
 pub use problem::Problem;
 pub use resolve::{Bakery, Blobs, Resolved};
@@ -78,6 +80,8 @@ pub enum Hook {
     Nodes,
     /// Empties a node.
     Drain,
+    /// Lets a node take work again.
+    Uncordon,
     /// Forgets a node.
     Forget,
     /// Prints a kubeconfig.

@@ -37,6 +37,9 @@ pub struct RecipeFile {
     /// What this recipe's software takes from a node before pods get any: shape − reservations = allocatable.
     #[serde(default)]
     pub reservations: Reservations,
+    /// The smallest machine of a role that this recipe's software works on. A smaller one is a warning.
+    #[serde(default)]
+    pub least: BTreeMap<Role, Least>,
 }
 
 /// The type of an input.
@@ -186,12 +189,16 @@ pub struct FactFile {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hooks {
-    /// Prints the cluster's nodes as a JSON list of `{"name", "ready", "reason"}`.
+    /// Prints the cluster's nodes as a JSON list of `{"name", "ready", "reason", "boot"}`; `boot` is the id of the boot
+    /// that the node last reported from.
     #[serde(default)]
     pub nodes: Option<Script>,
     /// Moves the pods away from node `$1`; exit 0 when it is empty.
     #[serde(default)]
     pub drain: Option<Script>,
+    /// Lets node `$1` take work again: its drain is called off.
+    #[serde(default)]
+    pub uncordon: Option<Script>,
     /// Forgets node `$1`, whose machine is gone.
     #[serde(default)]
     pub forget: Option<Script>,
@@ -207,6 +214,18 @@ pub struct Hooks {
     /// Run last when the `image` stage is baked into an image: stops services, moves data to where an image keeps it.
     #[serde(default)]
     pub bake: Option<Script>,
+}
+
+/// The smallest machine that software works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Least {
+    /// Processors.
+    #[serde(default)]
+    pub cpu: Option<Cpu>,
+    /// Memory.
+    #[serde(default)]
+    pub memory: Option<Memory>,
 }
 
 /// What software takes from a node.

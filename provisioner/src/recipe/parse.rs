@@ -6,8 +6,10 @@ use super::Problem;
 use super::inputs;
 use super::model::{Artifact, Hooks, RecipeFile, Script, Stage, StepFile};
 use super::problem::line_of;
+use crate::diagnostic::Place;
 use crate::names::{RecipeName, StepId};
 use crate::spec::Role;
+use crate::tree::Node;
 use crate::yaml;
 
 /// The file that makes a folder a recipe.
@@ -33,7 +35,7 @@ impl Recipe {
         };
         let file: RecipeFile = yaml::from_str(text, &place).map_err(|error| {
             let line = error.place.as_ref().map(crate::diagnostic::Place::line);
-            vec![Problem { file: place.clone(), line, message: error.message }]
+            vec![Problem { file: place.clone(), line, column: None, message: error.message }]
         })?;
         let recipe = Self { file, texts, folder: folder.to_owned() };
         let mut problems = Checker { recipe: &recipe, place: &place, problems: vec![] }.check();
@@ -62,6 +64,14 @@ impl Recipe {
         if fact.contains('/') { fact.parse() } else { format!("{}/{fact}", self.file.recipe).parse() }
     }
 
+    /// Where `recipe.yaml` declares an artifact: steps may name it before or after.
+    pub(super) fn place_of_artifact(&self, name: &str) -> Option<Place> {
+        let root = yaml::parse(self.texts.get(RECIPE_FILE)?, RECIPE_FILE).ok()?;
+        let declared = root.get("artifacts")?.list()?;
+        let entry = declared.iter().find(|entry| entry.get("name").and_then(Node::text) == Some(name))?;
+        Some(entry.place.clone())
+    }
+
     /// The name, for which the folder stands.
     pub fn name(&self) -> &RecipeName {
         &self.file.recipe
@@ -73,6 +83,7 @@ pub(super) fn hooks(hooks: &Hooks) -> impl Iterator<Item = (&'static str, &Scrip
     [
         ("nodes", &hooks.nodes),
         ("drain", &hooks.drain),
+        ("uncordon", &hooks.uncordon),
         ("forget", &hooks.forget),
         ("kubeconfig", &hooks.kubeconfig),
         ("settled", &hooks.settled),
@@ -132,7 +143,7 @@ impl Checker<'_> {
                 let text = &self.recipe.texts[RECIPE_FILE];
                 let line = line_of(text, name, 1);
                 let message = format!("{what} {name:?} is there twice");
-                self.problems.push(Problem { file: self.place.to_owned(), line, message });
+                self.problems.push(Problem { file: self.place.to_owned(), line, column: None, message });
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::diagnostic::Place;
+
 /// One thing that is wrong, with its place. Problems are collected and shown all at once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
@@ -9,6 +11,8 @@ pub struct Problem {
     pub file: String,
     /// Line in it, from 1, where it is known.
     pub line: Option<usize>,
+    /// Column in the line, from 1, where it is known.
+    pub column: Option<usize>,
     /// What is wrong and what would be right; lower case, no full stop.
     pub message: String,
 }
@@ -16,21 +20,28 @@ pub struct Problem {
 impl Problem {
     /// A problem without a line.
     pub fn new(file: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { file: file.into(), line: None, message: message.into() }
+        Self { file: file.into(), line: None, column: None, message: message.into() }
     }
 
     /// A problem at the first line of `text` that has `word` as a whole word.
     pub(super) fn at(file: &str, text: &str, word: &str, message: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), line: line_of(text, word, 0), message: message.into() }
+        Self { file: file.to_owned(), line: line_of(text, word, 0), column: None, message: message.into() }
+    }
+
+    /// A problem with a piece of the file.
+    pub(super) fn with(file: &str, place: Option<&Place>, message: impl Into<String>) -> Self {
+        let (line, column) = (place.map(Place::line), place.map(Place::column));
+        Self { file: file.to_owned(), line, column, message: message.into() }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "{}:{line}: {}", self.file, self.message),
-            None => write!(f, "{}: {}", self.file, self.message),
+        f.write_str(&self.file)?;
+        for number in [self.line, self.column].into_iter().flatten() {
+            write!(f, ":{number}")?;
         }
+        write!(f, ": {}", self.message)
     }
 }
 

@@ -162,7 +162,7 @@ fn missing(recipe: &Recipe, artifact: &Artifact, arch: &str) -> Problem {
     let message =
         format!("artifact {what} for {arch} is in no bundle (make one with `continuum bundle create`)");
     let place = format!("{}/{RECIPE_FILE}", recipe.folder);
-    Problem::at(&place, &recipe.texts[RECIPE_FILE], &artifact.name, message)
+    Problem::with(&place, recipe.place_of_artifact(&artifact.name).as_ref(), message)
 }
 
 impl Resolved {
@@ -337,6 +337,7 @@ fn pick(hooks: &Hooks, hook: Hook) -> (&'static str, Option<&Script>) {
     let (key, script) = match hook {
         Hook::Nodes => ("nodes", &hooks.nodes),
         Hook::Drain => ("drain", &hooks.drain),
+        Hook::Uncordon => ("uncordon", &hooks.uncordon),
         Hook::Forget => ("forget", &hooks.forget),
         Hook::Kubeconfig => ("kubeconfig", &hooks.kubeconfig),
         Hook::Settled => ("settled", &hooks.settled),

@@ -101,12 +101,14 @@ description: d
 inputs:
   range: {type: cidr, description: Addresses}
   size: {type: integer, default: 1, description: d}
+steps:
+  - {name: a, check: x, run: x, artifacts: [tool, box]}
 artifacts:
   - {name: tool, version: "1.2", files: {amd64: {url: "https://example.org/x", sha256: "0000000000000000000000000000000000000000000000000000000000000000"}}}
   - {name: box, version: "3", image: "example.org/box:3"}
-  - {name: unused, version: "3", image: "example.org/unused:3"}
-steps:
-  - {name: a, check: x, run: x, artifacts: [tool, box]}
+  - name: unused
+    version: "3"
+    image: "example.org/unused:3"
 "#;
     let (book, mut spec) = demo(yaml, &[]);
     spec.inputs = BTreeMap::from([
@@ -119,8 +121,8 @@ steps:
     recipe demo: input "sice" is not known: there are range, size
     recipe demo: input "size" must be a whole number
     recipes: inputs for "gone", which no pool uses
-    recipes/demo/recipe.yaml:8: artifact tool 1.2 for amd64 is in no bundle (make one with `continuum bundle create`)
-    recipes/demo/recipe.yaml:9: artifact box (example.org/box:3) for amd64 is in no bundle (make one with `continuum bundle create`)
+    recipes/demo/recipe.yaml:10:5: artifact tool 1.2 for amd64 is in no bundle (make one with `continuum bundle create`)
+    recipes/demo/recipe.yaml:11:5: artifact box (example.org/box:3) for amd64 is in no bundle (make one with `continuum bundle create`)
     "#);
 }
 

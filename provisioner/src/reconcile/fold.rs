@@ -67,6 +67,11 @@ impl Reconciler {
                 None
             }
             Outcome::Exists(_, Err(error)) => Some(self.retry(&action, error.to_string(), None)),
+            Outcome::Boot(boot) => {
+                self.boots.insert(action.name().clone(), (boot, self.parts.clock.now()));
+                self.fold_done(&action);
+                None
+            }
             Outcome::Ran(Ok(done)) if done.status == 0 => {
                 changed = Some(done.changed);
                 self.fold_done(&action);
@@ -99,6 +104,7 @@ impl Reconciler {
             }
             (_, Ok(())) => {
                 self.held.remove(name);
+                self.boots.remove(name);
                 None
             }
             (_, Err(ProviderError::Unavailable { message, retry_after })) => {
@@ -122,16 +128,24 @@ impl Reconciler {
             Action::RunStep { step, .. } => self.ledger.step_done(name, step),
             Action::RotateHostKey { .. } => self.ledger.host_key_replaced(name),
             Action::Drain { .. } => {
+                self.uncordoned.remove(name);
                 self.drained.insert(name.clone());
+                Ok(())
+            }
+            Action::Uncordon { .. } => {
+                self.drained.remove(name);
+                self.uncordoned.insert(name.clone());
                 Ok(())
             }
             Action::ForgetNode { .. } => {
                 self.forgotten.insert(name.clone());
                 Ok(())
             }
-            Action::Create { .. } | Action::Start { .. } | Action::Delete { .. } | Action::Exists { .. } => {
-                Ok(())
-            }
+            Action::Create { .. }
+            | Action::Start { .. }
+            | Action::Delete { .. }
+            | Action::Exists { .. }
+            | Action::AskBoot { .. } => Ok(()),
         };
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use secrecy::ExposeSecret;
 
 use super::Reconciler;
 use crate::events::What;
@@ -36,6 +37,8 @@ pub(super) enum Outcome {
     Cloud(Result<(), ProviderError>),
     /// A direct question.
     Exists(MachineId, Result<bool, ProviderError>),
+    /// Which boot of the machine runs.
+    Boot(String),
     /// A script on a machine.
     Ran(Result<Done, RunError>),
 }
@@ -61,6 +64,11 @@ pub(super) enum RunError {
     },
 }
 
+/// Prints the id of the boot that runs: another one after every start. It is what a kubelet reports as its node's.
+const BOOT: &str = "cat /proc/sys/kernel/random/boot_id";
+/// Ends the drains of node `$1` that an engine which was killed has left running: they would cordon it once more.
+const END_DRAINS: &str = r#"systemctl stop "continuum-drain-$1-*""#;
+
 /// Whether the action runs on a machine, or is a call to the cloud.
 pub(super) fn is_on_machine(action: &Action) -> bool {
     match action {
@@ -68,6 +76,8 @@ pub(super) fn is_on_machine(action: &Action) -> bool {
         Action::RotateHostKey { .. }
         | Action::RunStep { .. }
         | Action::Drain { .. }
+        | Action::Uncordon { .. }
+        | Action::AskBoot { .. }
         | Action::ForgetNode { .. } => true,
     }
 }
@@ -129,7 +139,19 @@ impl Reconciler {
             }
             Action::RunStep { name, step, from } => self.step_work(name, step, from.as_ref()),
             Action::Drain { name, on } => self.hook_work(Hook::Drain, name, on),
+            Action::Uncordon { name, on } => self.hook_work(Hook::Uncordon, name, on),
             Action::ForgetNode { name, on } => self.hook_work(Hook::Forget, name, on),
+            Action::AskBoot { name } => {
+                let (target, remote) = (self.target(name)?, Arc::clone(&self.parts.remote));
+                Some(Box::pin(async move {
+                    match remote.ask(&target, BOOT).await {
+                        Ok(printed) => {
+                            Outcome::Boot(String::from_utf8_lossy(printed.expose_secret()).trim().to_owned())
+                        }
+                        Err(error) => Outcome::Ran(Err(error.into())),
+                    }
+                }))
+            }
         }
     }
 
@@ -164,14 +186,18 @@ impl Reconciler {
     fn hook_work(&self, hook: Hook, about: &MachineName, on: &MachineName) -> Option<Work> {
         let place = self.place(on)?;
         let (parts, about) = (self.parts.clone(), about.clone());
-        let (timeout, generation) = (self.limits.drain_timeout, self.ledger.generation);
+        let timeout = self.limits.drain_timeout;
+        let when = format!("{}-{}", self.began.as_millisecond(), self.ledger.generation);
         Some(Box::pin(async move {
             let result = async {
                 let mut last = Done { status: 0, changed: false, tail: Vec::new() };
                 for (index, script) in parts.scripts.hook(&place.host, hook)?.iter().enumerate() {
-                    let verb = if hook == Hook::Drain { "drain" } else { "forget" };
-                    let job =
-                        hook_job(&format!("{verb}-{about}-{generation}-{index}"), &about, script, timeout);
+                    let (verb, script) = match hook {
+                        Hook::Drain => ("drain", script.clone()),
+                        Hook::Uncordon => ("uncordon", format!("{END_DRAINS}\n{script}")),
+                        _ => ("forget", script.clone()),
+                    };
+                    let job = hook_job(&format!("{verb}-{about}-{when}-{index}"), &about, &script, timeout);
                     last = parts.remote.run(&place.target, &job).await?;
                     if last.status != 0 {
                         break;
@@ -200,8 +226,8 @@ fn unit(unit: &str, tries: u32) -> String {
     if tries == 0 { unit.to_owned() } else { format!("{unit}-try{}", tries + 1) }
 }
 
-/// A hook's script takes its subject as `$1`. The unit has the ledger's generation in its name: asking again later
-/// runs it again.
+/// A hook's script takes its subject as `$1`. The unit has the run and the ledger's generation in its name: asking again
+/// later runs it again, also where a run was killed between a drain and what calls it off, or the other way round.
 fn hook_job(unit: &str, subject: &MachineName, script: &str, timeout: Duration) -> Job {
     Job {
         unit: format!("continuum-{unit}"),

@@ -97,6 +97,8 @@ fn intervals(settle: Duration) -> (Duration, Duration) {
 /// Makes one ledger true. One at a time for each ledger: the store's lock and compare-and-swap see to it.
 pub struct Reconciler {
     parts: Parts,
+    /// When this run began: a part of the names of what it asks about nodes.
+    began: Timestamp,
     facts: Arc<facts::Facts>,
     limits: Limits,
     /// As in memory: may be ahead of what is saved by the results of finished jobs.
@@ -114,6 +116,8 @@ pub struct Reconciler {
     exists: BTreeMap<MachineId, (bool, Timestamp)>,
     refused: BTreeMap<MachineName, ProviderError>,
     drained: BTreeSet<MachineName>,
+    uncordoned: BTreeSet<MachineName>,
+    boots: BTreeMap<MachineName, (String, Timestamp)>,
     forgotten: BTreeSet<MachineName>,
     paused: BTreeSet<MachineName>,
     nodes: nodes::Watch,
@@ -136,8 +140,10 @@ impl Reconciler {
             ledger.clear_backoff();
         }
         let limits = Limits { settle: parts.provider.settle(), ..limits };
+        let began = parts.clock.now();
         Self {
             parts,
+            began,
             facts: Arc::default(),
             limits,
             ledger,
@@ -153,6 +159,8 @@ impl Reconciler {
             exists: BTreeMap::new(),
             refused: BTreeMap::new(),
             drained: BTreeSet::new(),
+            uncordoned: BTreeSet::new(),
+            boots: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             paused: BTreeSet::new(),
             nodes: nodes::Watch::default(),
@@ -167,6 +175,14 @@ impl Reconciler {
     /// The ledger, with everything that this run knows.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// A person gives up this front-end, which a run stopped at because it is lost: the next run makes the cluster
+    /// anew. Any other front-end is as before.
+    pub fn give_up_front_end(&mut self, name: MachineName) {
+        self.limits.give_up_front_end = Some(name);
+        self.stop = None;
+        self.news = true;
     }
 
     /// The machines as listed last; empty before the first list.

@@ -59,6 +59,8 @@ struct NodeLine {
     ready: bool,
     #[serde(default)]
     reason: String,
+    #[serde(default)]
+    boot: Option<String>,
 }
 
 impl Reconciler {
@@ -121,10 +123,11 @@ pub(super) async fn ask(parts: &Parts, place: &Place) -> Nodes {
                 return Nodes::Unknown(format!("{}: the answer is no list of nodes", place.target.name));
             }
         };
-        for NodeLine { name, ready, reason } in lines {
+        for NodeLine { name, ready, reason, boot } in lines {
             // A node that is not ours by name is nobody's row.
             if let Ok(name) = MachineName::new(name) {
-                nodes.insert(name, NodeState { ready, reason });
+                let boot = boot.filter(|boot| !boot.is_empty());
+                nodes.insert(name, NodeState { ready, reason, boot });
             }
         }
     }

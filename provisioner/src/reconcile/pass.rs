@@ -108,7 +108,7 @@ impl Reconciler {
             }
             if let (Phase::Ready, MachineState::Running, Nodes::Known(nodes)) =
                 (row.phase(), &machine.state, &self.nodes.answer)
-                && nodes.get(name).is_none_or(|node| !node.ready)
+                && (row.restarted() || nodes.get(name).is_none_or(|node| !node.ready))
             {
                 sight.nodeless.insert(name.clone());
             }
@@ -119,6 +119,8 @@ impl Reconciler {
     pub(super) fn observation(&mut self, now: Timestamp) -> Observation {
         // "Gone" stays true; "there" may change any moment, so it is asked again.
         let keep = |exists: bool| Duration::from_secs(if exists { 2 } else { 30 });
+        // A machine may start once more by itself: what it said of its boot is asked anew as well.
+        self.boots.retain(|_, (_, at)| until(*at, now) < Duration::from_secs(5));
         self.exists.retain(|_, (exists, at)| until(*at, now) < keep(*exists));
         let mut limits = self.limits.clone();
         limits.rotate_host_keys &= self.rotates();
@@ -137,6 +139,8 @@ impl Reconciler {
             exists: self.exists.iter().map(|(id, (exists, _))| (id.clone(), *exists)).collect(),
             refused: self.refused.clone(),
             drained: self.drained.clone(),
+            uncordoned: self.uncordoned.clone(),
+            boots: self.boots.iter().map(|(name, (boot, _))| (name.clone(), boot.clone())).collect(),
             forgotten: self.forgotten.clone(),
             busy: self.running.iter().map(|(name, run)| (name.clone(), busy(run))).collect(),
             held: self
@@ -194,7 +198,10 @@ impl Reconciler {
         let rows = plan.ledger.rows();
         self.held.retain(|name, _| rows.contains_key(name) || plan.ledger.closing.is_some());
         self.failures.retain(|name, _| rows.contains_key(name));
-        self.drained.retain(|name| rows.contains_key(name));
+        // A drain that was called off is no longer true of a row that drains again later, and the other way round.
+        let drains = |name: &MachineName| rows.get(name).is_some_and(|row| row.phase() == Phase::Draining);
+        self.drained.retain(&drains);
+        self.uncordoned.retain(&drains);
         self.forgotten.retain(|name| rows.contains_key(name));
     }
 

@@ -84,7 +84,8 @@ impl State {
         };
         let listed_from = later(now, self.random.time(self.faults.late_list));
         let up_from = later(now, BOOT);
-        self.made.insert(id, Made { machine, token: request.token.clone(), listed_from, up_from, fate });
+        self.made
+            .insert(id, Made { machine, token: request.token.clone(), listed_from, up_from, boots: 1, fate });
         Ok(())
     }
 }
@@ -166,6 +167,7 @@ impl Provider for World {
             if made.machine.state == MachineState::Stopped {
                 made.machine.state = MachineState::Running;
                 made.up_from = later(now, BOOT);
+                made.boots += 1;
             }
             Ok(())
         })

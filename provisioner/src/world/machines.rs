@@ -1,9 +1,10 @@
 //! The machines' insides: units that run once and keep their result, and a cluster that knows nodes.
 
 use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretSlice;
 
-use super::{CALL, REGISTER, STEP, World};
+use super::{CALL, REGISTER, Registered, STEP, State, World};
 use crate::names::MachineName;
 use crate::provider::MachineState;
 use crate::remote::{Done, Job, Remote, RemoteError, Target};
@@ -11,7 +12,8 @@ use crate::remote::{Done, Job, Remote, RemoteError, Target};
 /// What a world's script does, read back from its text.
 enum Script {
     Step(String),
-    Drain,
+    Drain(MachineName),
+    Uncordon(MachineName),
     Forget(MachineName),
 }
 
@@ -19,9 +21,10 @@ fn read(script: &str) -> Script {
     let mut lines = script.lines();
     let first = lines.next().unwrap_or_default();
     let subject = first.strip_prefix("set -- ").and_then(|name| MachineName::new(name).ok());
-    match (subject, lines.next()) {
+    match (subject, lines.last()) {
         (Some(name), Some("forget")) => Script::Forget(name),
-        (Some(_), Some("drain")) => Script::Drain,
+        (Some(name), Some("drain")) => Script::Drain(name),
+        (Some(name), Some("uncordon")) => Script::Uncordon(name),
         _ => Script::Step(first.to_owned()),
     }
 }
@@ -38,6 +41,61 @@ impl World {
             _ => Err(RemoteError::NotUp(format!("{}: connection refused", target.name))),
         }
     }
+}
+
+impl State {
+    /// What a script that ended well has done to the cluster.
+    fn effect(&mut self, script: Script, target: &Target, ready: Timestamp) {
+        match script {
+            Script::Step(step) if step.ends_with("/init") || step.ends_with("/join") => {
+                if step.ends_with("/init") {
+                    // A new control plane knows nobody.
+                    self.nodes.clear();
+                }
+                let boot = self.made.get(&target.machine.id).map_or(0, |made| made.boots);
+                self.nodes.insert(target.name.clone(), Registered { ready, boot, cordoned: false });
+            }
+            Script::Forget(name) => {
+                self.nodes.remove(&name);
+            }
+            Script::Drain(name) | Script::Uncordon(name) if !self.nodes.contains_key(&name) => {}
+            Script::Drain(name) => self.cordon(&name, true),
+            Script::Uncordon(name) => self.cordon(&name, false),
+            Script::Step(_) => {}
+        }
+    }
+
+    fn cordon(&mut self, name: &MachineName, cordoned: bool) {
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.cordoned = cordoned;
+        }
+    }
+
+    /// The nodes as a list. A kubelet reports a while after its machine is up; until then the cluster believes what it
+    /// heard before.
+    fn report(&mut self, now: Timestamp) -> String {
+        let mut lines = Vec::new();
+        for (name, node) in &mut self.nodes {
+            let runs = |made: &&super::Made| {
+                made.machine.tags.machine == *name
+                    && made.machine.state == MachineState::Running
+                    && made.up_from <= now
+            };
+            let running = self.made.values().find(runs);
+            if let Some(made) = running.filter(|made| now.duration_since(made.up_from) >= reports_after()) {
+                node.boot = made.boots;
+            }
+            let ready = node.ready <= now && running.is_some();
+            lines.push(serde_json::json!({
+                "name": name, "ready": ready, "reason": "kubelet is silent", "boot": node.boot.to_string(),
+            }));
+        }
+        serde_json::Value::from(lines).to_string()
+    }
+}
+
+fn reports_after() -> SignedDuration {
+    SignedDuration::try_from(REGISTER).unwrap_or(SignedDuration::ZERO)
 }
 
 #[async_trait]
@@ -59,16 +117,8 @@ impl Remote for World {
             let tail = if failed { vec!["something went wrong".to_owned()] } else { Vec::new() };
             let done = Done { status: i32::from(failed), changed: true, tail };
             state.units.insert(key, done.clone());
-            match read(&job.script) {
-                _ if failed => {}
-                Script::Step(step) if step.ends_with("/init") || step.ends_with("/join") => {
-                    let ready = self.clock.after(REGISTER);
-                    state.nodes.insert(target.name.clone(), ready);
-                }
-                Script::Forget(name) => {
-                    state.nodes.remove(&name);
-                }
-                Script::Step(_) | Script::Drain => {}
+            if !failed {
+                state.effect(read(&job.script), target, self.clock.after(REGISTER));
             }
             done
         };
@@ -86,20 +136,16 @@ impl Remote for World {
         self.clock.sleep(CALL).await;
         self.up(target)?;
         self.state().asked.push((target.name.clone(), script.to_owned()));
-        if script != "nodes" {
-            return Ok(SecretSlice::from(b"a secret".to_vec()));
-        }
         let now = self.clock.now();
-        let state = self.state();
-        let runs = |name: &MachineName| {
-            let of_name = state.made.values().filter(|made| made.machine.tags.machine == *name);
-            of_name.clone().any(|made| made.machine.state == MachineState::Running && made.up_from <= now)
+        let mut state = self.state();
+        let answer = match script {
+            "nodes" => state.report(now),
+            "cat /proc/sys/kernel/random/boot_id" => state
+                .made
+                .get(&target.machine.id)
+                .map_or_else(String::new, |made| format!("{}\n", made.boots)),
+            _ => "a secret".to_owned(),
         };
-        let line = |(name, ready): (&MachineName, &jiff::Timestamp)| {
-            let ready = *ready <= now && runs(name);
-            serde_json::json!({"name": name, "ready": ready, "reason": "kubelet is silent"})
-        };
-        let lines: Vec<_> = state.nodes.iter().map(line).collect();
-        Ok(SecretSlice::from(serde_json::Value::from(lines).to_string().into_bytes()))
+        Ok(SecretSlice::from(answer.into_bytes()))
     }
 }

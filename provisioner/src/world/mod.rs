@@ -47,6 +47,8 @@ struct Made {
     token: String,
     listed_from: Timestamp,
     up_from: Timestamp,
+    /// How often it was started.
+    boots: u64,
     fate: Option<(Timestamp, Fate)>,
 }
 
@@ -58,6 +60,15 @@ enum Fate {
     Stops,
 }
 
+/// A node as the cluster's API has it: what its machine said last.
+#[derive(Debug, Clone)]
+struct Registered {
+    ready: Timestamp,
+    /// The boot of its machine that it last reported from.
+    boot: u64,
+    cordoned: bool,
+}
+
 struct State {
     random: Random,
     faults: Faults,
@@ -65,7 +76,7 @@ struct State {
     made: BTreeMap<MachineId, Made>,
     scaffolds: BTreeSet<ClusterId>,
     units: BTreeMap<(MachineId, String), Done>,
-    nodes: BTreeMap<MachineName, Timestamp>,
+    nodes: BTreeMap<MachineName, Registered>,
     log: Vec<(MachineName, String)>,
     asked: Vec<(MachineName, String)>,
     stored: Option<String>,
@@ -188,6 +199,23 @@ impl World {
     /// The nodes that the cluster knows, Ready or not.
     pub fn nodes(&self) -> Vec<MachineName> {
         self.state().nodes.keys().cloned().collect()
+    }
+
+    /// The nodes that take no new work.
+    pub fn cordoned(&self) -> Vec<MachineName> {
+        let state = self.state();
+        let cordoned = state.nodes.iter().filter(|(_, node)| node.cordoned);
+        cordoned.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The nodes whose last report is from before the last start of their machine.
+    pub fn stale(&self) -> Vec<MachineName> {
+        let state = self.state();
+        let is_stale = |(name, node): &(&MachineName, &Registered)| {
+            let mut made = state.made.values().filter(|made| made.machine.tags.machine == **name);
+            made.any(|made| made.boots != node.boot)
+        };
+        state.nodes.iter().filter(is_stale).map(|(name, _)| name.clone()).collect()
     }
 
     /// Takes a machine away, as an operator or a broken host does.

@@ -33,6 +33,7 @@ impl Scripts for WorldScripts {
         let script = match hook {
             Hook::Nodes => "nodes",
             Hook::Drain => "drain",
+            Hook::Uncordon => "uncordon",
             Hook::Forget => "forget",
             Hook::Kubeconfig | Hook::Settled | Hook::LoadImage | Hook::Bake => return Ok(Vec::new()),
         };

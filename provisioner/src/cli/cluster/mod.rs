@@ -3,6 +3,7 @@
 mod down;
 mod image;
 mod look;
+mod rebuild;
 mod up;
 
 use std::path::PathBuf;
@@ -89,6 +90,9 @@ pub struct UpArgs {
     /// Machines that are gone together are really lost: replace them
     #[arg(long)]
     pub accept_lost: bool,
+    /// If the front-end is lost, make a new one and replace every worker: all that Kubernetes knew is given up
+    #[arg(long)]
+    pub rebuild_front_end: bool,
     /// Boot the plain image, and do on each machine what a prepared image would have brought
     #[arg(long)]
     pub no_bake: bool,

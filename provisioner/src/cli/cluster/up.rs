@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{FileArgs, UpArgs, confirm, interrupts, refused, site};
+use super::{FileArgs, UpArgs, confirm, interrupts, rebuild, refused, site};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::{Output, out};
 use crate::clock;
@@ -112,7 +112,10 @@ pub(super) async fn up(args: &UpArgs, output: Output) -> Result<Exit, Failure> {
     let bake = image_for(&mut input, args.no_bake).await;
     let mut up = up::prepare(&site, input, reporter.sink(), args.accept_lost);
     let outlook = up.outlook().await?;
-    obstacles(&outlook)?;
+    // A front-end that is lost is no obstacle for who would give it up: the run below has the last word on it.
+    if !(args.rebuild_front_end && outlook.lost_front_end.is_some()) {
+        obstacles(&outlook)?;
+    }
     let bake = bake.filter(|_| !outlook.create.is_empty());
     if !outlook.is_empty() && !args.yes {
         for line in &outlook.lines {
@@ -126,7 +129,10 @@ pub(super) async fn up(args: &UpArgs, output: Output) -> Result<Exit, Failure> {
     if let Some(bake) = bake {
         make_image(&mut up, &bake, &reporter, &cancel).await;
     }
-    let ended = up.run(&cancel).await;
+    let ended = match args.rebuild_front_end {
+        true => rebuild::run(&mut up, args.yes, &reporter, &cancel).await,
+        false => up.run(&cancel).await.map_err(Failure::from),
+    };
     reporter.end();
     write_timeline(args.timeline.as_deref(), &reporter)?;
     match ended? {
@@ -170,7 +176,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// What stands in the way, before anything is made.
-fn obstacles(outlook: &Outlook) -> Result<(), Failure> {
+pub(super) fn obstacles(outlook: &Outlook) -> Result<(), Failure> {
     if let Some(stop) = &outlook.stop {
         return Err(Failure::say(Exit::Failed, stop));
     }
@@ -254,6 +260,9 @@ fn stopped(site: &Site, up: &Up, stop: &Stop, given: &Given) -> Failure {
         }
         let log = log_path(&site.dir.logs(), name);
         failure = failure.hint(format!("all of them: {}", log.display()));
+    }
+    if up.lost_front_end(stop).is_some() {
+        failure = failure.hint(format!("rebuild:     {} --rebuild-front-end", retry(given)));
     }
     failure
         .hint(format!("try again:   {}", retry(given)))

@@ -169,20 +169,6 @@ fn values_for_recipes_come_from_template_and_file() {
     assert_eq!(inputs["kubernetes"]["pod_cidr"], "10.244.0.0/16");
 }
 
-#[test]
-fn a_small_front_end_is_a_warning() {
-    let (_, warnings) = check(&with(
-        "inputs:\n  front_end: {cpu: 1, memory: 1Gi}\n  workers: {shape: {cpu: 1, memory: 1Gi}, count: 1}",
-    ))
-    .unwrap();
-    insta::assert_snapshot!(render(&warnings, false), @r"
-    cluster.yaml:5:14: a front-end of 1x1Gi is small: kubeadm asks for 2 cpu and 1700Mi
-        4 | inputs:
-        5 |   front_end: {cpu: 1, memory: 1Gi}
-          |              ^^^^^^^^^^^^^^^^^^^^^
-    ");
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 

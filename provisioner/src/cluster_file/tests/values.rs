@@ -138,6 +138,32 @@ fn labels_taints_and_networks_are_checked() {
 }
 
 #[test]
+fn labels_that_a_kubelet_may_not_give_its_node_are_refused() {
+    insta::assert_snapshot!(refused(&with("inputs:
+  workers:
+    shape: {cpu: 2, memory: 4Gi}
+    count: 2
+    labels:
+      node.kubernetes.io/speed: high
+      node-role.kubernetes.io/gpu: ''
+      continuum.dev/pool: mine")), @r#"
+    cluster.yaml:10:7: label "node-role.kubernetes.io/gpu": Kubernetes lets no node give itself labels of node-role.kubernetes.io/ (NodeRestriction)
+        9 |       node.kubernetes.io/speed: high
+       10 |       node-role.kubernetes.io/gpu: ''
+          |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      help: use a prefix of your own, or none; of Kubernetes' own node.kubernetes.io/ is free, and topology.kubernetes.io/zone and region
+
+    cluster.yaml:11:7: label "continuum.dev/pool": continuum.dev/ is reserved
+       10 |       node-role.kubernetes.io/gpu: ''
+       11 |       continuum.dev/pool: mine
+          |       ^^^^^^^^^^^^^^^^^^
+      help: use a prefix of your own, or none
+
+    2 problems
+    "#);
+}
+
+#[test]
 fn a_recipe_input_with_two_values_is_refused() {
     let file = workers("{shape: {cpu: 2, memory: 4Gi}, count: 1}")
         + "  recipe_inputs: {kubernetes: {pod_cidr: 10.1.0.0/16}, Gpu: {}}\n";

@@ -138,7 +138,7 @@ fn a_front_end_that_was_ready_and_is_lost_stops_and_names_what_is_lost() {
     let mut case = Case::ready(1);
     let front_end = name("lab1-front-end-1");
     case.state(&front_end, MachineState::Failed("disk error".into()));
-    assert_snapshot!(case.plan(), @"stop: front-end lab1-front-end-1 is lost (failed: disk error), and with it the cluster's state: every Kubernetes object, certificate and token; bring the machine back if you can, else take the cluster down and up again");
+    assert_snapshot!(case.plan(), @"stop: front-end lab1-front-end-1 is lost (failed: disk error), and with it the cluster's state: every Kubernetes object, certificate and token; bring the machine back if you can, else `cluster up --rebuild-front-end` makes a new one and replaces every worker with it");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod live;
 mod lost;
 mod pools;
+mod rebuild;
+mod recall;
 mod size;
 
 use super::fixtures::secs;

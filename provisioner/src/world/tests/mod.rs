@@ -1,6 +1,7 @@
 //! The engine over the world: whole runs.
 
 mod promises;
+mod rebuild;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -114,6 +115,7 @@ async fn a_worker_that_was_switched_off_is_started_again_from_its_disk() {
     world.switch_off(&fixtures::name("lab1-workers-2"));
     assert_eq!(up(&world, &spec).await, Some(Ended::Settled));
     assert_eq!(world.log(), log);
+    assert_eq!(world.stale(), [], "its node has reported since");
     assert_eq!(names(&world), ["lab1-front-end-1", "lab1-workers-2", "lab1-workers-3"]);
 }
 
