@@ -142,6 +142,7 @@ pub fn nothing_wanted(ledger: &Ledger) -> Option<Spec> {
         network: Network { internet: false, expose: Vec::new() },
         pools: BTreeMap::new(),
         expires: None,
+        operators: Vec::new(),
         inputs: BTreeMap::new(),
     })
 }

@@ -88,6 +88,11 @@ impl Lab {
         path.display().to_string()
     }
 
+    /// The state folder of this computer.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// The folder of a cluster.
     pub fn state(&self, cluster: &str) -> PathBuf {
         self.home.path().join("continuum").join(cluster)
@@ -107,6 +112,13 @@ impl Lab {
     /// Runs a command to its end.
     pub fn run(&self, args: &[&str]) -> Ended {
         Ended::of(args, self.command(args).output().unwrap())
+    }
+
+    /// Runs a command as another computer would: with a state folder of its own, in the same cloud.
+    pub fn run_elsewhere(&self, home: &Path, args: &[&str]) -> Ended {
+        let mut command = self.command(args);
+        command.env("XDG_STATE_HOME", home).current_dir(home);
+        Ended::of(args, command.output().unwrap())
     }
 
     /// Runs a command that must succeed; what it prints.

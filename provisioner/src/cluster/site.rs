@@ -39,6 +39,19 @@ pub enum SiteError {
     /// A name that cannot be.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// This computer knows another cluster of this name.
+    #[error("this computer knows {name} as {known}, not as {asked}")]
+    OtherId {
+        /// The name.
+        name: ClusterName,
+        /// The id that stands in its folder.
+        known: ClusterId,
+        /// The id that was asked for.
+        asked: ClusterId,
+    },
+    /// Its machines cannot be taken over.
+    #[error(transparent)]
+    Adopt(#[from] crate::adopt::AdoptError),
     /// This computer does not know the cluster.
     #[error("this computer knows no cluster {0}")]
     Unknown(ClusterName),
@@ -55,8 +68,9 @@ pub struct Site {
     /// Its ledger as saved last, or a new one.
     pub ledger: Ledger,
     /// Its keys.
-    keys: Arc<ClusterKeys>,
-    operator: secrecy::SecretString,
+    pub(super) keys: ClusterKeys,
+    /// This computer's private key for logging in.
+    pub(super) operator: secrecy::SecretString,
     /// Its cloud.
     pub provider: Arc<dyn Provider>,
     /// What is remembered of it.
@@ -71,7 +85,7 @@ pub async fn connect(config: &provider::Config) -> Result<Arc<dyn Provider>, Pro
 }
 
 /// `length` random characters of `a-z0-9`. 36 is no power of two: bytes that would favour some are drawn again.
-fn draw(length: usize) -> Result<String, SiteError> {
+pub(super) fn draw(length: usize) -> Result<String, SiteError> {
     const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     let mut text = String::new();
     let mut bytes = [0_u8; 64];
@@ -124,7 +138,7 @@ pub(super) async fn open_in(
         Some(ledger) => ledger,
         None => Ledger::new(LedgerId(draw(12)?), Owner::Cli, record.id.clone(), cloud),
     };
-    let keys = Arc::new(ClusterKeys(keys));
+    let keys = ClusterKeys { keys: Arc::new(keys), operators: Vec::new() };
     Ok(Site { name: name.clone(), dir, store: Arc::new(store), ledger, keys, operator, provider, record })
 }
 
@@ -173,7 +187,7 @@ pub async fn looking(
         remote: Arc::new(remote),
         scripts,
         store: Arc::new(ReadOnly),
-        keys: Arc::new(ClusterKeys(keys)),
+        keys: Arc::new(ClusterKeys { keys: Arc::new(keys), operators: Vec::new() }),
         clock: Clock::system(),
         events: Sink::none(),
     };
@@ -194,6 +208,11 @@ impl Store for ReadOnly {
 }
 
 impl Site {
+    /// Further people who may log in to every machine that is made or taken over from now on.
+    pub fn authorise(&mut self, operators: &[String]) {
+        self.keys.operators = operators.to_vec();
+    }
+
     /// What the engine works with.
     pub fn parts(&self, scripts: Arc<dyn Scripts>, events: Sink) -> Parts {
         let remote = SshRemote::new(Arc::clone(&self.provider), self.operator.clone(), self.dir.logs());
@@ -202,7 +221,7 @@ impl Site {
             remote: Arc::new(remote),
             scripts,
             store: Arc::clone(&self.store) as Arc<dyn Store>,
-            keys: Arc::clone(&self.keys) as _,
+            keys: Arc::new(self.keys.clone()),
             clock: Clock::system(),
             events,
         }

@@ -9,6 +9,7 @@
 
 mod build;
 pub mod keys;
+mod operators;
 mod provider;
 pub mod scalars;
 pub mod schema;
@@ -102,6 +103,7 @@ pub fn read(text: &str, file: &str, shelf: Shelf<'_>) -> Result<Loaded, Vec<Prob
             None
         }
     });
+    let operators = root.get("operators").map(|node| operators::read(node, &mut problems)).unwrap_or_default();
     // Without inputs the template's own defaults stand alone; what is missing is missing from the whole file.
     let nothing = Node::empty_map(&root.place);
     let inputs = root.get("inputs").filter(|node| !node.is_null()).unwrap_or(&nothing);
@@ -115,7 +117,7 @@ pub fn read(text: &str, file: &str, shelf: Shelf<'_>) -> Result<Loaded, Vec<Prob
     let outputs = topology.map(|topology| topology.outputs).unwrap_or_default();
     match (name, provider, parts) {
         (Some(cluster), Some(provider), Some(parts)) if problems.is_empty() => {
-            Ok(Loaded { spec: parts.into_spec(cluster, provider), warnings, outputs })
+            Ok(Loaded { spec: parts.into_spec(cluster, provider, operators), warnings, outputs })
         }
         _ => Err(problems),
     }

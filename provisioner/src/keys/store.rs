@@ -103,6 +103,14 @@ impl Keys {
     }
 }
 
+/// Reads a person's private key, checking owner and mode: ed25519, in OpenSSH's format, not encrypted.
+pub fn login_key(path: &Path) -> Result<KeyPair, KeysError> {
+    let text = read_private(path)?;
+    let damaged = |why: String| KeysError::Damaged { path: path.to_owned(), why };
+    let text = std::str::from_utf8(&text).map_err(|_| damaged("it is no text".into()))?;
+    openssh::parse_private(text).map_err(|error| damaged(error.to_string()))
+}
+
 impl KeyPair {
     /// A fresh key that is kept nowhere: the caller writes it (the daemon's key, a test's).
     pub fn generate(comment: &str) -> Result<Self, KeysError> {

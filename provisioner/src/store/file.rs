@@ -166,6 +166,20 @@ impl FileStore {
         write().map_err(io(format!("writing {}", path.display())))
     }
 
+    /// Puts a ledger that cannot be used beside, for a person to look at, so that a new one can be written.
+    pub fn set_aside(&self) -> Result<(), StoreError> {
+        for name in [LEDGER, OLD] {
+            let path = self.folder.join(name);
+            match fs::rename(&path, self.folder.join(format!("{name}.damaged"))) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io(format!("moving {} aside", path.display()))(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The cluster is gone: removes the ledger and its copy; the lock stays until the store is dropped.
     pub fn remove(&self) -> Result<(), StoreError> {
         for name in [LEDGER, OLD, NEW] {

@@ -68,9 +68,8 @@ async fn open(given: &Given, doing: &str) -> Result<(Site, Input), Failure> {
     let file = std::path::absolute(&given.file).unwrap_or_else(|_| given.file.clone());
     let mut opened =
         sites::open(&input.spec.cluster, &input.spec.provider, file, doing).await.map_err(site)?;
-    if let Some(before) = opened.store.took_over() {
-        out::note(&format!("took over from {before}, which ended without a word"));
-    }
+    super::say_store(&opened.store);
+    opened.authorise(&input.spec.operators);
     opened.record.bundle.clone_from(&input.bundle);
     opened.record.recipes.clone_from(&given.recipes);
     opened.dir.set_record(&opened.record)?;
@@ -183,7 +182,7 @@ fn obstacles(outlook: &Outlook) -> Result<(), Failure> {
     Err(Failure::say(Exit::Environment, format!("the cloud cannot make this:\n{table}")))
 }
 
-async fn finish(
+pub(super) async fn finish(
     site: &Site,
     up: &Up,
     reporter: &Reporter,
@@ -236,7 +235,7 @@ fn retry(given: &Given) -> String {
     format!("continuum cluster up {}{bundle}{recipes}", given.file.display())
 }
 
-fn interrupted(up: &Up, given: &Given) -> Failure {
+pub(super) fn interrupted(up: &Up, given: &Given) -> Failure {
     let count = up.ledger().rows().values().filter(|row| row.machine().is_some()).count();
     Failure::say(Exit::Interrupted, format!("interrupted: {count} machines exist"))
         .hint(format!("go on with:  {}", retry(given)))
@@ -244,7 +243,7 @@ fn interrupted(up: &Up, given: &Given) -> Failure {
 }
 
 /// One block: what failed, on which machine, its last lines, where the rest is, and how to go on.
-fn stopped(site: &Site, up: &Up, stop: &Stop, given: &Given) -> Failure {
+pub(super) fn stopped(site: &Site, up: &Up, stop: &Stop, given: &Given) -> Failure {
     let incomplete = up.ledger().rows().values().any(|row| row.phase() == Phase::Ready);
     let mut failure = Failure::say(if incomplete { Exit::Incomplete } else { Exit::Failed }, stop);
     if let Stop::StepFailed { name, tail, .. } = stop {

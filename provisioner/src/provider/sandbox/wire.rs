@@ -8,6 +8,7 @@
 //! | `GET clusters/ID/access` | [`Access`] |
 //! | `GET`, `POST machines` | machines; [`CreateRequest`] → machine |
 //! | `GET`, `DELETE machines/ID`, `POST machines/ID/start`, `…/stop` | machine; nothing |
+//! | `PUT machines/ID/tags` | tags; nothing |
 //! | `GET machines/ID/console` | text |
 //! | `GET machines/ID/dial/PORT` with `Upgrade: stream` | 101, then the bytes of that port |
 //! | `GET images/NAME`, `POST images` | nothing; [`CaptureRequest`] → nothing |

@@ -19,7 +19,7 @@ use super::record::{ClusterRecord, PREFIX, Record};
 use super::{Agent, Live, failed, files, no_machine, quota, used};
 use crate::clock;
 use crate::names::MachineId;
-use crate::provider::{Machine, MachineRequest, ProviderError};
+use crate::provider::{Machine, MachineRequest, ProviderError, Tags};
 
 /// A machine without answer after this is shown as running all the same if its pid 1 lives; people then look at its console.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -300,6 +300,22 @@ impl Agent {
         let agent = Arc::clone(self);
         let name = id.clone();
         blocking(move || agent.kill(&name, process)).await.map_err(failed)
+    }
+
+    /// Writes other tags on a machine.
+    pub async fn retag(self: &Arc<Self>, id: &MachineId, tags: Tags) -> Result<(), ProviderError> {
+        let Some(_guard) = self.lock(id).await else { return Err(no_machine(id)) };
+        let record = {
+            let mut inner = self.inner();
+            let live = inner.machines.get_mut(id).filter(|live| live.listed()).ok_or_else(|| no_machine(id))?;
+            if !live.record.tags.may_become(&tags) {
+                return Err(rejected(format!("{id} is {} and stays it", live.record.tags.machine)));
+            }
+            // In memory first, so that no other save of the record writes the old ones again.
+            live.record.tags = tags;
+            live.record.clone()
+        };
+        files::save(&self.record_path(id), &record).map_err(failed)
     }
 
     /// Deletes a machine with all that is its own; gone already is fine.
