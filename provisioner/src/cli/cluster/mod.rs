@@ -241,8 +241,8 @@ fn site(error: SiteError) -> Failure {
 
 /// What a store has to tell when it is opened.
 fn say_store(store: &crate::store::FileStore) {
-    if let Some(before) = store.took_over() {
-        out::note(&format!("took over from {before}, which ended without a word"));
+    for note in store.notes() {
+        out::note(note);
     }
 }
 

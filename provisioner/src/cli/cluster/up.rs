@@ -111,7 +111,13 @@ pub(super) async fn up(args: &UpArgs, output: Output) -> Result<Exit, Failure> {
     let bake = image_for(&mut input, args.no_bake).await;
     let mut up = up::prepare(&site, input, reporter.sink(), args.accept_lost);
     let outlook = up.outlook().await?;
-    obstacles(&outlook)?;
+    if let Err(failure) = obstacles(&outlook) {
+        // As of a plan: what was never begun leaves no trace.
+        if site.ledger.generation == 0 {
+            site.dir.remove()?;
+        }
+        return Err(failure);
+    }
     let bake = bake.filter(|_| !outlook.create.is_empty());
     if !outlook.is_empty() && !args.yes {
         for line in &outlook.lines {
