@@ -53,6 +53,9 @@ pub struct Status {
     pub used: Quota,
     /// Whether the Debian tree is there.
     pub tree_ready: bool,
+    /// What is there of machines and in no record: in words.
+    #[serde(default)]
+    pub strays: Vec<String>,
 }
 
 /// How a machine of a cluster reaches the agent.

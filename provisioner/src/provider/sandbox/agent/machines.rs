@@ -120,6 +120,8 @@ impl Agent {
         };
         let written = disk::make(&temp, &who, &record.shape, &request.user_data)
             .and_then(|()| files::save(&temp.join("machine.json"), record))
+            // If the cluster's own record is lost, its machines still know its network.
+            .and_then(|()| files::save(&temp.join("cluster.json"), cluster))
             .and_then(|()| fs::rename(&temp, &dir).map_err(StepError::at(format!("make {}", dir.display()))))
             .and_then(|()| files::sync_parent(&dir));
         if written.is_err() {
@@ -356,6 +358,10 @@ impl Agent {
 
     fn remove(&self, record: &Record, process: Option<Process>) -> Result<(), StepError> {
         let dir = self.paths.machine(&record.id);
+        if !dir.exists() {
+            // Somebody deleted its disk: what is left of it is what runs.
+            return self.kill(&record.id, process);
+        }
         files::save(&dir.join("machine.json"), record)?;
         self.kill(&record.id, process)?;
         let trash = self.paths.trash();
