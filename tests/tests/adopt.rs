@@ -3,32 +3,14 @@
 
 use std::path::Path;
 
-use continuum_tests::{Ended, Lab, root};
+use continuum_tests::Lab;
+use continuum_tests::small::{changed, cluster_file, fine, ledgers, with_recipes, words};
 use provisioner::keys::KeyPair;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-const RECIPES: &str = "tests/recipes-small";
-
-/// One front-end and so many workers, for whoever has one of these keys.
-fn cluster_file(lab: &Lab, name: &str, workers: u32, operators: &[&str]) -> String {
-    let template = root().join(RECIPES).join("template.yaml");
-    let operators: String = operators.iter().map(|key| format!("\n  - {key}")).collect();
-    let operators = if operators.is_empty() { String::new() } else { format!("operators:{operators}\n") };
-    let text = format!(
-        "name: {name}\ntemplate: {}\nprovider: {{type: sandbox, internet: false}}\n{operators}inputs:\n  workers:\n    \
-         shape: {{cpu: 1, memory: 512Mi}}\n    count: {workers}\n",
-        template.display()
-    );
-    lab.write(&format!("{name}.yaml"), &text)
-}
-
-fn recipes() -> String {
-    root().join(RECIPES).display().to_string()
-}
-
 fn up(file: &str) -> Vec<String> {
-    ["cluster", "up", file, "--recipes", &recipes(), "--yes", "-o", "json"].map(str::to_owned).to_vec()
+    with_recipes("up", file)
 }
 
 /// A person's own key in a file, and its public half.
@@ -41,37 +23,11 @@ fn person(home: &Path, name: &str) -> (String, String) {
     (path.display().to_string(), key.public().to_owned())
 }
 
-fn fine(ended: &Ended) {
-    assert_eq!(ended.code, Some(0), "{ended}");
-}
-
-fn changed(ended: &Ended) -> bool {
-    fine(ended);
-    ended.events().last().unwrap()["changed"].as_bool().unwrap()
-}
-
-fn words(args: &[String]) -> Vec<&str> {
-    args.iter().map(String::as_str).collect()
-}
-
 /// What ran on a machine, as the machine itself tells.
 fn runs(lab: &Lab, home: &Path, cluster: &str, machine: &str) -> String {
     let ended = lab.run_elsewhere(home, &["cluster", "ssh", cluster, machine, "--", "cat /root/runs"]);
     fine(&ended);
     ended.out
-}
-
-/// The ledgers that the machines of a cluster carry.
-fn ledgers(lab: &Lab, cluster: &str) -> Vec<String> {
-    let of = |machine: &Value| machine["tags"]["ledger"].as_str().unwrap().to_owned();
-    let machines = lab.machines();
-    let ours = |machine: &&Value| {
-        machine["tags"]["cluster"].as_str().unwrap().starts_with(&format!("{cluster}-"))
-    };
-    let mut all: Vec<String> = machines.iter().filter(ours).map(of).collect();
-    all.sort();
-    all.dedup();
-    all
 }
 
 #[test]
@@ -90,8 +46,8 @@ fn a_second_person_takes_the_cluster_over_and_the_first_takes_it_back() {
     assert!(ended.err.contains("another cluster of this name is there"), "{ended}");
     // Without a key that the machines know, nothing is taken.
     let fresh = tempfile::tempdir().unwrap();
-    let recipes = recipes();
-    let adopt = ["cluster", "adopt", &file, "--recipes", &recipes, "--yes", "-o", "json"];
+    let adopt = with_recipes("adopt", &file);
+    let adopt = words(&adopt);
     let ended = lab.run_elsewhere(fresh.path(), &adopt);
     assert_eq!(ended.code, Some(4), "{ended}");
     assert!(ended.err.contains("--key FILE") && ended.err.contains("authentication refused"), "{ended}");
