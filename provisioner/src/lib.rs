@@ -5,6 +5,7 @@
 
 pub mod ages;
 pub mod bundle;
+pub mod adopt;
 pub mod cache;
 pub mod cli;
 pub mod clock;

@@ -26,6 +26,8 @@ pub struct Spec {
     pub pools: BTreeMap<PoolName, Pool>,
     /// When the cluster ends by itself.
     pub expires: Option<Timestamp>,
+    /// Public keys of further people, authorised on every machine.
+    pub operators: Vec<String>,
     /// Values for the recipes' inputs, by recipe: what the template and the cluster file say.
     pub inputs: BTreeMap<RecipeName, BTreeMap<String, serde_json::Value>>,
 }

@@ -8,7 +8,7 @@
 //! images/        images of the user's own, for later nodes too
 //! kubeconfig
 //! ```
-//! `.bake/<image>/` is the same for an image that is being made.
+//! `.bake/<image>/` is the same for an image that is being made, `.down/<id>/` for a cluster that is taken down and not known.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -58,6 +58,7 @@ pub enum StateError {
 
 /// No cluster has a name with a dot.
 const BAKES: &str = ".bake";
+const STAND_INS: &str = ".down";
 
 fn io_at<T>(what: &'static str, path: &Path, result: io::Result<T>) -> Result<T, StateError> {
     result.map_err(|source| StateError::Io { what, path: path.to_owned(), source })
@@ -113,7 +114,11 @@ pub fn clusters() -> Result<Vec<ClusterName>, StateError> {
 pub fn bakes() -> Result<Vec<StateDir>, StateError> {
     let folder = root()?.join(BAKES);
     match fs::read_dir(&folder) {
-        Ok(entries) => Ok(entries.flatten().map(|entry| StateDir { path: entry.path() }).collect()),
+        Ok(entries) => {
+            let hidden = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with('.');
+            let shown = entries.flatten().filter(|entry| !hidden(entry));
+            Ok(shown.map(|entry| StateDir { path: entry.path() }).collect())
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(source) => Err(StateError::Io { what: "read", path: folder, source }),
     }
@@ -141,12 +146,29 @@ impl StateDir {
         Ok(())
     }
 
-    /// Removes the folder with all that is in it.
+    /// The folder in which a cluster is taken down that this computer knows nothing of but its id.
+    pub fn of_stand_in(id: &ClusterId) -> Result<Self, StateError> {
+        Ok(Self { path: root()?.join(STAND_INS).join(id.as_str()) })
+    }
+
+    /// Removes the folder with all that is in it. Its name is free at once: a kill in the middle leaves no half of it.
     pub fn remove(&self) -> Result<(), StateError> {
-        match fs::remove_dir_all(&self.path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => io_at("remove", &self.path, other),
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let away = self.path.with_file_name(format!(".{name}.removed"));
+        match fs::remove_dir_all(&away) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            other => io_at("remove", &away, other)?,
         }
+        match fs::rename(&self.path, &away) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => io_at("remove", &self.path, other)?,
+        }
+        io_at("remove", &away, fs::remove_dir_all(&away))?;
+        // Only if nothing else stands in there.
+        if let Some(parent) = self.path.parent().filter(|parent| parent.ends_with(STAND_INS)) {
+            let _ = fs::remove_dir(parent);
+        }
+        Ok(())
     }
 
     /// The folder.

@@ -47,13 +47,14 @@ pub enum DownError {
 const SWEEPS: u32 = 5;
 
 /// The ids under which clusters of this name are in the cloud, each with its machines: what a teardown
-/// without a ledger goes by. More than one: the person says which.
+/// without a ledger goes by. A network without machines counts too. More than one: the person says which.
 pub async fn find(
     provider: &dyn Provider,
     name: &ClusterName,
 ) -> Result<BTreeMap<ClusterId, Vec<MachineName>>, ProviderError> {
     let machines = provider.list(&Scope::Cluster { name: name.clone(), id: None }).await?;
-    let mut found: BTreeMap<ClusterId, Vec<MachineName>> = BTreeMap::new();
+    let mut found: BTreeMap<ClusterId, Vec<MachineName>> =
+        provider.clusters(name).await?.into_iter().map(|id| (id, Vec::new())).collect();
     for machine in machines {
         found.entry(machine.tags.cluster).or_default().push(machine.tags.machine);
     }
@@ -142,6 +143,7 @@ pub fn nothing_wanted(ledger: &Ledger) -> Option<Spec> {
         network: Network { internet: false, expose: Vec::new() },
         pools: BTreeMap::new(),
         expires: None,
+        operators: Vec::new(),
         inputs: BTreeMap::new(),
     })
 }

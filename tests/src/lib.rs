@@ -4,6 +4,7 @@
 
 mod leftovers;
 mod run;
+pub mod small;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -88,6 +89,11 @@ impl Lab {
         path.display().to_string()
     }
 
+    /// The state folder of this computer.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// The folder of a cluster.
     pub fn state(&self, cluster: &str) -> PathBuf {
         self.home.path().join("continuum").join(cluster)
@@ -107,6 +113,37 @@ impl Lab {
     /// Runs a command to its end.
     pub fn run(&self, args: &[&str]) -> Ended {
         Ended::of(args, self.command(args).output().unwrap())
+    }
+
+    /// Runs a command as another computer would: with a state folder of its own, in the same cloud.
+    pub fn run_elsewhere(&self, home: &Path, args: &[&str]) -> Ended {
+        Ended::of(args, self.elsewhere(home, args).output().unwrap())
+    }
+
+    /// The same, followed.
+    pub fn start_elsewhere(&self, home: &Path, args: &[&str]) -> Running {
+        Running::new(args, self.elsewhere(home, args))
+    }
+
+    fn elsewhere(&self, home: &Path, args: &[&str]) -> Command {
+        let mut command = self.command(args);
+        command.env("XDG_STATE_HOME", home).current_dir(home);
+        command
+    }
+
+    /// Runs a command with another cache folder.
+    pub fn run_cached(&self, cache: &Path, args: &[&str]) -> Ended {
+        Ended::of(args, self.command(args).env("CONTINUUM_CACHE", cache).output().unwrap())
+    }
+
+    /// The instance's folders.
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// The cloud itself, for what no command does.
+    pub fn cloud(&self) -> SandboxProvider {
+        SandboxProvider::at(&Config { instance: self.paths.instance.clone() }, program()).unwrap()
     }
 
     /// Runs a command that must succeed; what it prints.

@@ -182,6 +182,11 @@ async fn status(on: &Instance, json: bool) -> Result<()> {
         used.memory.short(),
         quota.memory.short()
     );
+    for stray in &status.strays {
+        text += &format!(
+            "left: {stray}; it stays as it is, `continuum sandbox stop --delete` removes all of this sandbox\n"
+        );
+    }
     for machine in machines {
         let address = machine.address.map_or_else(String::new, |address| address.to_string());
         let state = match &machine.state {

@@ -8,6 +8,7 @@
 //! ```
 //! This is shell: it reads files, asks clouds, and hands values to the core.
 
+pub mod adopt;
 pub mod bake;
 pub mod down;
 pub mod images;

@@ -9,7 +9,7 @@ use super::keys::ClusterKeys;
 use crate::clock::{self, Clock};
 use crate::events::Sink;
 use crate::keys::{Keys, KeysError};
-use crate::ledger::Ledger;
+use crate::ledger::{CodecError, Ledger};
 use crate::names::{ClusterId, ClusterName, ID_SUFFIX, LedgerId, NameError};
 use crate::provider::{self, Owner, Provider, ProviderError, sandbox};
 use crate::recipe::Scripts;
@@ -39,6 +39,19 @@ pub enum SiteError {
     /// A name that cannot be.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// This computer knows another cluster of this name.
+    #[error("this computer knows {name} as {known}, not as {asked}")]
+    OtherId {
+        /// The name.
+        name: ClusterName,
+        /// The id that stands in its folder.
+        known: ClusterId,
+        /// The id that was asked for.
+        asked: ClusterId,
+    },
+    /// Its machines cannot be taken over.
+    #[error(transparent)]
+    Adopt(#[from] crate::adopt::AdoptError),
     /// This computer does not know the cluster.
     #[error("this computer knows no cluster {0}")]
     Unknown(ClusterName),
@@ -55,8 +68,9 @@ pub struct Site {
     /// Its ledger as saved last, or a new one.
     pub ledger: Ledger,
     /// Its keys.
-    keys: Arc<ClusterKeys>,
-    operator: secrecy::SecretString,
+    pub(super) keys: ClusterKeys,
+    /// This computer's private key for logging in.
+    pub(super) operator: secrecy::SecretString,
     /// Its cloud.
     pub provider: Arc<dyn Provider>,
     /// What is remembered of it.
@@ -71,7 +85,7 @@ pub async fn connect(config: &provider::Config) -> Result<Arc<dyn Provider>, Pro
 }
 
 /// `length` random characters of `a-z0-9`. 36 is no power of two: bytes that would favour some are drawn again.
-fn draw(length: usize) -> Result<String, SiteError> {
+pub(super) fn draw(length: usize) -> Result<String, SiteError> {
     const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     let mut text = String::new();
     let mut bytes = [0_u8; 64];
@@ -106,44 +120,86 @@ pub(super) async fn open_in(
     let store = FileStore::open(dir.path(), &Holder::here(doing, clock::now()))?;
     let provider = connect(config).await?;
     let cloud = provider.cloud().await?;
-    let record = match dir.record()? {
+    let ledger = store.load().await?;
+    let record = remembered(&dir, ledger.as_ref())?;
+    let record = match record {
         Some(record) => record,
-        None => Record {
-            id: ClusterId::of(name, &draw(ID_SUFFIX)?)?,
-            provider: config.clone(),
-            file: PathBuf::new(),
-            bundle: None,
-            recipes: None,
-        },
+        None => blank(ClusterId::of(name, &draw(ID_SUFFIX)?)?, config),
     };
     let record = Record { provider: config.clone(), file, ..record };
     dir.set_record(&record)?;
     let keys = Keys::load_or_create(&dir.keys(), name.as_str())?;
     let operator = keys.operator().private().expose_secret().to_owned().into();
-    let ledger = match store.load().await? {
+    let ledger = match ledger {
         Some(ledger) => ledger,
         None => Ledger::new(LedgerId(draw(12)?), Owner::Cli, record.id.clone(), cloud),
     };
-    let keys = Arc::new(ClusterKeys(keys));
+    let keys = ClusterKeys { keys: Arc::new(keys), operators: Vec::new() };
     Ok(Site { name: name.clone(), dir, store: Arc::new(store), ledger, keys, operator, provider, record })
 }
 
-/// Opens a cluster of which this computer knows nothing but the id that stands on its machines, to take it down.
-pub async fn stand_in(
+fn blank(id: ClusterId, config: &provider::Config) -> Record {
+    Record { id, provider: config.clone(), file: PathBuf::new(), bundle: None, recipes: None }
+}
+
+/// What is remembered of a cluster. Where that is lost or damaged, the ledger still has the id, which is all that matters.
+fn remembered(dir: &StateDir, ledger: Option<&Ledger>) -> Result<Option<Record>, SiteError> {
+    let record = match dir.record() {
+        Err(StateError::Damaged { path, .. }) if ledger.is_some() => {
+            tracing::warn!(path = %path.display(), "damaged: made anew from the ledger");
+            None
+        }
+        other => other?,
+    };
+    let config = provider::Config::Sandbox(sandbox::Config::default());
+    Ok(record.or_else(|| Some(blank(ledger?.cluster.clone(), &config))))
+}
+
+/// Opens a cluster to take it down, whatever state its folder is in. `known`: this computer's own folder of that name
+/// is this cluster's; else it stays as it is, and a passing one is used.
+pub async fn open_to_remove(
     name: &ClusterName,
     config: &provider::Config,
     id: ClusterId,
+    known: bool,
 ) -> Result<Site, SiteError> {
-    let dir = StateDir::of(name)?;
+    let dir = if known { StateDir::of(name)? } else { StateDir::of_stand_in(&id)? };
     dir.ensure()?;
-    let record = Record { id, provider: config.clone(), file: PathBuf::new(), bundle: None, recipes: None };
+    let store = FileStore::open(dir.path(), &Holder::here("cluster down", clock::now()))?;
+    let provider = connect(config).await?;
+    let mut record = remembered(&dir, None).ok().flatten().unwrap_or_else(|| blank(id.clone(), config));
+    record.id = id.clone();
     dir.set_record(&record)?;
-    let mut site = open(name, config, PathBuf::new(), "cluster down").await?;
-    // a ledger of this name in the folder is another cluster's
-    site.ledger =
-        Ledger::new(LedgerId(draw(12)?), Owner::Cli, record.id.clone(), site.provider.cloud().await?);
-    site.record = record;
-    Ok(site)
+    let ledger = match store.load().await {
+        // Its machines are found by their tags.
+        Err(StoreError::Damaged { source: CodecError::Damaged(_), .. }) => {
+            store.set_aside()?;
+            None
+        }
+        other => other?.filter(|ledger| ledger.cluster == id),
+    };
+    let ledger = match ledger {
+        Some(ledger) => ledger,
+        None => Ledger::new(LedgerId(draw(12)?), Owner::Cli, id, provider.cloud().await?),
+    };
+    // Nobody logs in to a machine that is deleted, so any keys will do where its own are lost.
+    let keys = Keys::load(&dir.keys()).or_else(|_| Keys::passing(name.as_str()))?;
+    let operator = keys.operator().private().expose_secret().to_owned().into();
+    let keys = ClusterKeys { keys: Arc::new(keys), operators: Vec::new() };
+    Ok(Site { name: name.clone(), dir, store: Arc::new(store), ledger, keys, operator, provider, record })
+}
+
+/// The id of the cluster that this computer made or took over under a name, if there is one: of its ledger, or, where
+/// that is lost, of what else is remembered. And where it is.
+pub fn own(name: &ClusterName) -> Result<(Option<ClusterId>, Option<provider::Config>), SiteError> {
+    let dir = StateDir::of(name)?;
+    let record = match dir.record() {
+        Err(StateError::Damaged { .. }) => None,
+        other => other?,
+    };
+    let ledger = FileStore::peek(dir.path()).ok().flatten().map(|ledger| ledger.cluster);
+    let (id, config) = record.map_or((None, None), |record| (Some(record.id), Some(record.provider)));
+    Ok((ledger.or(id), config))
 }
 
 /// Opens a cluster that this computer knows. Without its lock: for those that only look.
@@ -173,7 +229,7 @@ pub async fn looking(
         remote: Arc::new(remote),
         scripts,
         store: Arc::new(ReadOnly),
-        keys: Arc::new(ClusterKeys(keys)),
+        keys: Arc::new(ClusterKeys { keys: Arc::new(keys), operators: Vec::new() }),
         clock: Clock::system(),
         events: Sink::none(),
     };
@@ -194,6 +250,11 @@ impl Store for ReadOnly {
 }
 
 impl Site {
+    /// Further people who may log in to every machine that is made or taken over from now on.
+    pub fn authorise(&mut self, operators: &[String]) {
+        self.keys.operators = operators.to_vec();
+    }
+
     /// What the engine works with.
     pub fn parts(&self, scripts: Arc<dyn Scripts>, events: Sink) -> Parts {
         let remote = SshRemote::new(Arc::clone(&self.provider), self.operator.clone(), self.dir.logs());
@@ -202,7 +263,7 @@ impl Site {
             remote: Arc::new(remote),
             scripts,
             store: Arc::clone(&self.store) as Arc<dyn Store>,
-            keys: Arc::clone(&self.keys) as _,
+            keys: Arc::new(self.keys.clone()),
             clock: Clock::system(),
             events,
         }

@@ -93,12 +93,23 @@ impl Outlook {
     }
 }
 
+/// A run for a spec of the caller's own.
+pub fn of(
+    site: &Site,
+    spec: Spec,
+    scripts: Arc<dyn crate::recipe::Scripts>,
+    events: crate::events::Sink,
+    limits: Limits,
+) -> Up {
+    let parts = site.parts(scripts, events);
+    let engine = Reconciler::new(parts.clone(), site.ledger.clone(), limits);
+    Up { spec, engine, parts, before: site.ledger.clone() }
+}
+
 /// Prepares `up` of a cluster. `accept_lost`: a person said that machines which are gone together are lost.
 pub fn prepare(site: &Site, input: Input, events: crate::events::Sink, accept_lost: bool) -> Up {
-    let parts = site.parts(Arc::new(input.scripts), events);
     let limits = Limits { accept_vanished: accept_lost, ..Limits::default() };
-    let engine = Reconciler::new(parts.clone(), site.ledger.clone(), limits);
-    Up { spec: input.spec, engine, parts, before: site.ledger.clone() }
+    of(site, input.spec, Arc::new(input.scripts), events, limits)
 }
 
 impl Up {

@@ -36,13 +36,14 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) fn into_spec(self, cluster: ClusterName, provider: Provider) -> Spec {
+    pub(super) fn into_spec(self, cluster: ClusterName, provider: Provider, operators: Vec<String>) -> Spec {
         Spec {
             cluster,
             network: Network { internet: provider.internet, expose: self.expose },
             provider: provider.config,
             pools: self.pools,
             expires: None,
+            operators,
             inputs: self.inputs,
         }
     }

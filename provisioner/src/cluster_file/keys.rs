@@ -63,10 +63,8 @@ pub const KEYS: [KeyDef; 10] = [
     ),
     key(
         "operators",
-        "public keys of further people",
-        State::Later(
-            "further operators will come; remove it, and work from the computer that made the cluster",
-        ),
+        "public keys of further people, who may log in to every machine and take the cluster over (`continuum cluster adopt`)",
+        State::Optional,
     ),
 ];
 

@@ -10,6 +10,7 @@
 mod build;
 pub mod keys;
 mod labels;
+mod operators;
 mod provider;
 pub mod scalars;
 pub mod schema;
@@ -105,6 +106,7 @@ pub fn read(text: &str, file: &str, shelf: Shelf<'_>) -> Result<Loaded, Vec<Prob
             None
         }
     });
+    let operators = root.get("operators").map(|node| operators::read(node, &mut problems)).unwrap_or_default();
     // Without inputs the template's own defaults stand alone; what is missing is missing from the whole file.
     let nothing = Node::empty_map(&root.place);
     let inputs = root.get("inputs").filter(|node| !node.is_null()).unwrap_or(&nothing);
@@ -119,7 +121,7 @@ pub fn read(text: &str, file: &str, shelf: Shelf<'_>) -> Result<Loaded, Vec<Prob
     match (name, provider, parts) {
         (Some(cluster), Some(provider), Some(mut parts)) if problems.is_empty() => {
             let sizes = std::mem::take(&mut parts.sizes);
-            Ok(Loaded { spec: parts.into_spec(cluster, provider), warnings, sizes, outputs })
+            Ok(Loaded { spec: parts.into_spec(cluster, provider, operators), warnings, sizes, outputs })
         }
         _ => Err(problems),
     }

@@ -22,11 +22,13 @@ use crate::provider::UserData;
 mod openssh;
 mod rotation;
 mod store;
+mod takeover;
 
 pub(crate) use openssh::fingerprint;
 pub use openssh::{HostKey, HostKeyError};
 pub use rotation::rotation_job;
-pub use store::KeysError;
+pub use store::{KeysError, login_key};
+pub use takeover::takeover_job;
 
 /// Bytes of the seed and of an ed25519 private key.
 const SEED: usize = 32;
@@ -89,20 +91,26 @@ impl Keys {
         &self.operator
     }
 
+    /// Who may log in to every machine: the operator's public key, then those of others.
+    pub fn authorized(&self, others: &[String]) -> Vec<String> {
+        let own = self.operator.public().to_owned();
+        [own].into_iter().chain(others.iter().map(|key| key.trim().to_owned())).collect()
+    }
+
     /// A machine's host key. `birth` is when its row was made: a machine of the same name that is made anew
     /// has another key.
     pub fn host_key(&self, machine: &MachineName, birth: Timestamp, generation: Generation) -> KeyPair {
         host_key(&self.seed, machine, birth, generation)
     }
 
-    /// What a machine reads at its first boot. The same arguments give the same bytes.
-    pub fn user_data(&self, machine: &MachineName, birth: Timestamp, daemon_key: Option<&str>) -> UserData {
+    /// What a machine reads at its first boot. The same arguments give the same bytes. `others`: public keys that may
+    /// log in beside the operator's.
+    pub fn user_data(&self, machine: &MachineName, birth: Timestamp, others: &[String]) -> UserData {
         let first = self.host_key(machine, birth, Generation::First);
-        let daemon = daemon_key.map(|key| key.trim().to_owned());
         UserData {
             host_key_public: first.public().to_owned(),
             host_key: first.private,
-            authorized_keys: [self.operator.public().to_owned()].into_iter().chain(daemon).collect(),
+            authorized_keys: self.authorized(others),
             script: String::new(),
         }
     }

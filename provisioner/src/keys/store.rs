@@ -81,6 +81,12 @@ impl Keys {
         Ok(Self { operator, seed: SecretBox::new(Box::new(*seed)) })
     }
 
+    /// Keys that are written nowhere, for work that logs in to nothing.
+    pub fn passing(name: &str) -> Result<Self, KeysError> {
+        let operator = openssh::key_pair(&*draw(Path::new("a key"))?, &format!("continuum-{name}"));
+        Ok(Self { operator, seed: SecretBox::new(Box::new(*draw(Path::new("a seed"))?)) })
+    }
+
     /// Reads the keys in `dir`, or draws them and writes them there. `name` goes into the public key's comment.
     pub fn load_or_create(dir: &Path, name: &str) -> Result<Self, KeysError> {
         match Self::load(dir) {
@@ -101,6 +107,14 @@ impl Keys {
         io_at("write", dir, fs::rename(&temp, dir).and_then(|()| sync_folder(dir.parent())))?;
         Self::load(dir)
     }
+}
+
+/// Reads a person's private key, checking owner and mode: ed25519, in OpenSSH's format, not encrypted.
+pub fn login_key(path: &Path) -> Result<KeyPair, KeysError> {
+    let text = read_private(path)?;
+    let damaged = |why: String| KeysError::Damaged { path: path.to_owned(), why };
+    let text = std::str::from_utf8(&text).map_err(|_| damaged("it is no text".into()))?;
+    openssh::parse_private(text).map_err(|error| damaged(error.to_string()))
 }
 
 impl KeyPair {

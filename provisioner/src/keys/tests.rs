@@ -39,7 +39,7 @@ fn a_host_key_is_a_function_of_seed_machine_birth_and_generation() {
 fn user_data_comes_out_the_same_each_time() {
     let keys = Keys { operator: openssh::key_pair(&[7; SEED], "operator"), seed: seed(1) };
     let daemon = "ssh-ed25519 AAAAdaemon daemon\n";
-    let make = || keys.user_data(&machine("lab1-front-end-1"), BORN, Some(daemon));
+    let make = || keys.user_data(&machine("lab1-front-end-1"), BORN, &[daemon.to_owned()]);
     let (a, b) = (make(), make());
     assert_eq!(a.host_key.expose_secret(), b.host_key.expose_secret());
     let first = keys.host_key(&machine("lab1-front-end-1"), BORN, Generation::First);

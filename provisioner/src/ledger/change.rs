@@ -10,7 +10,7 @@ use super::{
     Backoff, Born, Closing, Done, Leaving, Ledger, NewRow, Phase, Row, backoff_key, kept, steps_hash,
 };
 use crate::names::{MachineId, MachineName, NameError};
-use crate::spec::Step;
+use crate::spec::{Role, Step};
 
 /// A transition that the phases do not allow: a mistake of the caller, never of the user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +70,14 @@ impl Ledger {
         at: Timestamp,
     ) -> Result<(), Illegal> {
         let ordinal = name.ordinal().unwrap_or(self.next_ordinal);
-        self.insert(name, Born { at, ordinal }, new, Phase::Configuring, Some(id))
+        let front_end = new.role == Role::FrontEnd;
+        self.insert(name.clone(), Born { at, ordinal }, new, Phase::Configuring, Some(id))?;
+        // Whether it ever was Ready nobody remembers. A front-end that was holds what cannot be made again, so one that
+        // may have been is treated as one.
+        if let Some(row) = self.rows.get_mut(&name).filter(|_| front_end) {
+            row.was_ready = true;
+        }
+        Ok(())
     }
 
     fn insert(

@@ -82,6 +82,7 @@ pub(crate) fn spec(workers: u32) -> Spec {
             (pool_name("workers"), pool(Role::Worker, workers, work)),
         ]),
         expires: None,
+        operators: Vec::new(),
         inputs: BTreeMap::new(),
     }
 }

@@ -135,13 +135,14 @@ impl fmt::Display for Stop {
             ),
             Self::NameClash { other, machines } => write!(
                 f,
-                "another cluster of this name is there: {} of cluster id {other}; choose another name, or \
-                 take that one down first",
+                "another cluster of this name is there: {} of cluster id {other}; choose another name, take that one over \
+                 with `continuum cluster adopt`, or take it down first",
                 list(machines)
             ),
             Self::OtherLedger { other, machines } => write!(
                 f,
-                "{} belong to ledger {other}, not to this one: another computer or folder manages them; use that one",
+                "{} belong to ledger {other}, not to this one: another computer or folder manages them; use that one, \
+                 or take them over with `continuum cluster adopt`",
                 list(machines)
             ),
             Self::WrongCloud { ledger, seen } => write!(

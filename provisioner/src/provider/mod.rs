@@ -63,8 +63,21 @@ pub struct Tags {
     pub machine: MachineName,
     /// When it may be removed by anybody.
     pub expires: Option<Timestamp>,
-    /// SHA-256 fingerprint of the host key that it will have (`SHA256:…`).
+    /// SHA-256 fingerprints of the host keys that are right (`SHA256:…`), with spaces between: whoever adopts the
+    /// machine knows it by them.
     pub host_key: String,
+}
+
+impl Tags {
+    /// Whether a retag may turn these into `new`: the machine stays what it is.
+    pub fn may_become(&self, new: &Self) -> bool {
+        (&self.cluster, &self.pool, &self.machine) == (&new.cluster, &new.pool, &new.machine)
+    }
+
+    /// The fingerprints of the host keys that are right.
+    pub fn host_keys(&self) -> impl Iterator<Item = &str> {
+        self.host_key.split_whitespace()
+    }
 }
 
 /// Which machines a listing is about.
@@ -298,6 +311,9 @@ pub trait Provider: Send + Sync {
     async fn scaffold(&self, cluster: &ClusterId, network: &Network) -> Result<Scaffold, ProviderError>;
     /// The scaffold of a cluster, if it is there; makes nothing.
     async fn find_scaffold(&self, cluster: &ClusterId) -> Result<Option<Scaffold>, ProviderError>;
+    /// The clusters of this name that have a scaffold here, whether they have machines or not: what a teardown
+    /// without a ledger goes by where no machine is left, or none was made yet.
+    async fn clusters(&self, name: &ClusterName) -> Result<Vec<ClusterId>, ProviderError>;
     /// All machines in scope, in one call. A list that may be short is an error, not a shorter list.
     async fn list(&self, scope: &Scope) -> Result<Vec<Machine>, ProviderError>;
     /// Whether this machine is there, by a direct question: the only evidence that one is gone.
@@ -307,6 +323,9 @@ pub trait Provider: Send + Sync {
     async fn create(&self, request: &MachineRequest) -> Result<(), ProviderError>;
     /// Starts a stopped machine from its disk; running already is Ok.
     async fn start(&self, id: &MachineId) -> Result<(), ProviderError>;
+    /// Writes other tags on a machine that is there: only its owner, ledger, expiry and host keys may differ from what
+    /// it carries, never what it is. Idempotent; a machine that is gone is [`ProviderError::Rejected`].
+    async fn retag(&self, id: &MachineId, tags: &Tags) -> Result<(), ProviderError>;
     /// Deletes a machine and its parts; gone already is Ok.
     async fn delete(&self, id: &MachineId) -> Result<(), ProviderError>;
     /// The sizes on offer; empty where any size can be made.

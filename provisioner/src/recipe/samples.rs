@@ -44,6 +44,7 @@ pub(super) fn spec(recipes: &[RecipeName], cookbook: &Cookbook) -> Result<Spec, 
             (PoolName::new("workers")?, pool(Role::Worker)),
         ]),
         expires: None,
+        operators: Vec::new(),
         inputs: ordered.into_iter().map(|recipe| (recipe.name().clone(), inputs(recipe))).collect(),
     })
 }

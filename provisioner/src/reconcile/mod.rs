@@ -40,8 +40,13 @@ use crate::store::{Store, StoreError};
 pub trait HostKeys: Send + Sync {
     /// What the machine reads at its first boot; has its first host key.
     fn user_data(&self, machine: &MachineName, birth: Timestamp) -> UserData;
-    /// SHA-256 fingerprint of the first host key, for the tag.
+    /// SHA-256 fingerprints of both host keys, for the tag.
     fn fingerprint(&self, machine: &MachineName, birth: Timestamp) -> String;
+    /// How a machine of another ledger is made ours: the job that puts our second host key in place and authorises us,
+    /// and the fingerprint of that key. `None`: there are no host keys to change.
+    fn takeover(&self, _machine: &MachineName, _birth: Timestamp) -> Option<(Job, String)> {
+        None
+    }
     /// The first public host key, `ssh-ed25519 AAAA…`.
     fn first(&self, machine: &MachineName, birth: Timestamp) -> String;
     /// The second public host key, which replaces the first at the first contact.

@@ -6,6 +6,7 @@
 mod client;
 mod log;
 mod openssh;
+mod pin;
 mod ssh;
 mod talk;
 mod wire;
@@ -30,7 +31,8 @@ pub struct Target {
     pub name: MachineName,
     /// The machine as the cloud shows it: what `Provider::dial` wants.
     pub machine: Machine,
-    /// Public host keys that are right, `ssh-ed25519 AAAA…`: one, or two while the first is being replaced.
+    /// Public host keys that are right, `ssh-ed25519 AAAA…`: one, or two while the first is being replaced. Where only
+    /// its fingerprint is known, `SHA256:…` of an ed25519 key.
     pub host_keys: Vec<String>,
 }
 

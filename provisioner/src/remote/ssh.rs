@@ -16,10 +16,11 @@ use secrecy::{ExposeSecret, SecretString};
 use ssh2::{BlockDirections, Channel, ErrorCode, MethodType, Session};
 
 use crate::clock::monotonic;
-use crate::keys::{HostKey, fingerprint};
+use crate::keys::fingerprint;
 use crate::provider::Stream;
 
 use super::RemoteError;
+use super::pin::Pin;
 
 /// Every user of ours: recipes configure the machine as a whole.
 pub(super) const USER: &str = "root";
@@ -74,7 +75,7 @@ impl Link {
         key: &SecretString,
         host_keys: &[String],
     ) -> Result<Self, RemoteError> {
-        let pinned = host_keys.iter().map(|key| HostKey::parse(key)).collect::<Result<Vec<_>, _>>();
+        let pinned = host_keys.iter().map(|key| Pin::parse(key)).collect::<Result<Vec<_>, _>>();
         let pinned = pinned.map_err(|e| RemoteError::KeyRefused(format!("pinned host key: {e}")))?;
         let stream = Arc::new(stream);
         let session = Session::new().map_err(|e| RemoteError::Here(e.to_string()))?;
@@ -87,11 +88,11 @@ impl Link {
         Ok(link)
     }
 
-    fn handshake(&mut self, pinned: &[HostKey]) -> Result<(), RemoteError> {
+    fn handshake(&mut self, pinned: &[Pin]) -> Result<(), RemoteError> {
         self.session.set_timeout(u32::try_from(LOGIN.as_millis()).unwrap_or(u32::MAX));
         self.session.set_tcp_stream(Arc::clone(&self.stream));
         // A machine with more than one kind of host key must show the kind that we know.
-        let mut kinds: Vec<&str> = pinned.iter().map(HostKey::algorithm).collect();
+        let mut kinds: Vec<&str> = pinned.iter().map(Pin::algorithm).collect();
         kinds.dedup();
         let preferred = self.session.method_pref(MethodType::HostKey, &kinds.join(","));
         preferred.map_err(|e| RemoteError::KeyRefused(format!("host keys {}: {e}", kinds.join(", "))))?;
@@ -104,12 +105,12 @@ impl Link {
         format!("key exchange {}; ciphers {}", of(MethodType::Kex), of(MethodType::CryptCs))
     }
 
-    fn verify(&self, pinned: &[HostKey]) -> Result<(), RemoteError> {
+    fn verify(&self, pinned: &[Pin]) -> Result<(), RemoteError> {
         let (blob, _) = self.session.host_key().ok_or_else(|| RemoteError::WrongHostKey {
             expected: fingerprints(pinned),
             got: "none".into(),
         })?;
-        if pinned.iter().any(|key| key.blob() == blob) {
+        if pinned.iter().any(|pin| pin.is(blob)) {
             return Ok(());
         }
         Err(RemoteError::WrongHostKey { expected: fingerprints(pinned), got: fingerprint(blob) })
@@ -274,8 +275,8 @@ fn number(error: &ssh2::Error) -> i32 {
     }
 }
 
-fn fingerprints(keys: &[HostKey]) -> String {
-    keys.iter().map(HostKey::fingerprint).collect::<Vec<_>>().join(", ")
+fn fingerprints(pins: &[Pin]) -> String {
+    pins.iter().map(Pin::fingerprint).collect::<Vec<_>>().join(", ")
 }
 
 /// Before the machine has shown a key. Whatever is not a clear refusal is a machine that is still booting, or a

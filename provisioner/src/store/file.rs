@@ -9,54 +9,15 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError};
+use super::holder::{Holder, Life, Place};
+use super::{Store, StoreError, recover};
 use crate::ledger::Ledger;
 
-const LEDGER: &str = "ledger.json";
-const OLD: &str = "ledger.json.old";
-const NEW: &str = "ledger.json.new";
+pub(super) const LEDGER: &str = "ledger.json";
+pub(super) const OLD: &str = "ledger.json.old";
+pub(super) const NEW: &str = "ledger.json.new";
 const LOCK: &str = "ledger.lock";
-
-/// Who holds a lock: written into the lock file for whoever comes second.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// The user.
-    pub user: String,
-    /// The computer.
-    pub host: String,
-    /// The process.
-    pub pid: u32,
-    /// Since when.
-    pub since: Timestamp,
-    /// What it does: `cluster up`.
-    pub doing: String,
-}
-
-impl Holder {
-    /// This process.
-    pub fn here(doing: impl Into<String>, since: Timestamp) -> Self {
-        let uid = nix::unistd::getuid();
-        let user = nix::unistd::User::from_uid(uid).ok().flatten();
-        let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
-        Self {
-            user: user.map_or_else(|| uid.to_string(), |user| user.name),
-            host: host.unwrap_or_else(|_| "unknown host".to_owned()),
-            pid: std::process::id(),
-            since,
-            doing: doing.into(),
-        }
-    }
-}
-
-impl std::fmt::Display for Holder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { user, host, pid, since, doing } = self;
-        write!(f, "`{doing}` of {user} on {host} (pid {pid}) since {since:.0}")
-    }
-}
 
 /// A folder with a ledger, locked for this process.
 #[derive(Debug)]
@@ -64,9 +25,10 @@ pub struct FileStore {
     folder: PathBuf,
     lock: File,
     took_over: Option<Holder>,
+    notes: Vec<String>,
 }
 
-fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> StoreError {
+pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> StoreError {
     let what = what.into();
     |source| StoreError::Io { what, source }
 }
@@ -84,20 +46,35 @@ impl FileStore {
         let mut text = String::new();
         let written = lock.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str(&text).ok());
         let before: Option<Holder> = written;
+        let life = before.as_ref().map(|holder| holder.life(&Place::here()));
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {
-                let holder = before.map_or_else(
-                    || "another process works on this cluster".to_owned(),
-                    |holder| format!("{holder} works on this cluster"),
-                );
+                let holder = match (&before, life) {
+                    (Some(holder), Some(life)) => format!("{holder}{} works on this cluster", life.aside()),
+                    _ => "another process works on this cluster".to_owned(),
+                };
                 return Err(StoreError::Locked { holder });
             }
             Err(fs::TryLockError::Error(source)) => {
                 return Err(StoreError::Io { what: format!("locking {}", path.display()), source });
             }
         }
-        let store = Self { folder: folder.to_owned(), lock, took_over: before };
+        let mut notes = Vec::new();
+        match (&before, life) {
+            // The kernel's lock does not reach every shared folder, and nobody here sees another computer's processes.
+            (Some(holder), Some(Life::Elsewhere)) => {
+                let (path, over) = (path.display(), "or ended there without a word");
+                let holder = format!(
+                    "{holder} works on this cluster on another computer, {over} (then remove {path})"
+                );
+                return Err(StoreError::Locked { holder });
+            }
+            (Some(holder), Some(life)) => notes.push(format!("took over from {holder}, {}", life.ended())),
+            _ => {}
+        }
+        notes.extend(recover::older_copy(folder)?);
+        let store = Self { folder: folder.to_owned(), lock, took_over: before, notes };
         store.write_holder(&serde_json::to_string(holder).unwrap_or_default())?;
         Ok(store)
     }
@@ -114,29 +91,19 @@ impl FileStore {
         self.took_over.as_ref()
     }
 
-    /// The ledger of a folder, without its lock: for commands that only look.
+    /// What opening it found worth a word to the user: a lock that was left behind, a damaged ledger.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The ledger of a folder, without its lock: for commands that only look. The copy before, where the ledger
+    /// itself cannot be used.
     pub fn peek(folder: &Path) -> Result<Option<Ledger>, StoreError> {
-        let path = folder.join(LEDGER);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => {
-                return Err(StoreError::Io { what: format!("reading {}", path.display()), source });
-            }
-        };
-        Ledger::from_json(&text).map(Some).map_err(|source| {
-            let old = folder.join(OLD);
-            let hint = if old.exists() {
-                format!("; the copy before it is {}: if it is good, put it in its place", old.display())
-            } else {
-                "; there is no older copy: `down` finds the machines by their tags without it".to_owned()
-            };
-            StoreError::Damaged { place: path.display().to_string(), hint, source }
-        })
+        recover::best(folder)
     }
 
     fn write(folder: &Path, ledger: &Ledger, expected: u64) -> Result<(), StoreError> {
-        let found = Self::peek(folder)?.map_or(0, |stored| stored.generation);
+        let found = recover::read(folder, LEDGER)?.map_or(0, |stored| stored.generation);
         if found != expected {
             return Err(StoreError::Conflict { expected, found });
         }
@@ -164,6 +131,20 @@ impl FileStore {
             File::open(folder)?.sync_all()
         };
         write().map_err(io(format!("writing {}", path.display())))
+    }
+
+    /// Puts a ledger that cannot be used beside, for a person to look at, so that a new one can be written.
+    pub fn set_aside(&self) -> Result<(), StoreError> {
+        for name in [LEDGER, OLD] {
+            let path = self.folder.join(name);
+            match fs::rename(&path, self.folder.join(format!("{name}.damaged"))) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io(format!("moving {} aside", path.display()))(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The cluster is gone: removes the ledger and its copy; the lock stays until the store is dropped.
@@ -194,7 +175,7 @@ impl Drop for FileStore {
 #[async_trait]
 impl Store for FileStore {
     async fn load(&self) -> Result<Option<Ledger>, StoreError> {
-        Self::peek(&self.folder)
+        recover::read(&self.folder, LEDGER)
     }
     async fn save(&self, ledger: &Ledger, expected: u64) -> Result<(), StoreError> {
         let (folder, ledger) = (self.folder.clone(), ledger.clone());
@@ -211,14 +192,10 @@ mod tests {
     use super::*;
     use crate::plan::fixtures;
 
+    /// Who holds the lock: a process of this computer that has ended.
     fn holder() -> Holder {
-        Holder {
-            user: "ann".into(),
-            host: "here".into(),
-            pid: 7,
-            since: fixtures::now(),
-            doing: "cluster up".into(),
-        }
+        let here = Holder::here("cluster up", fixtures::now());
+        Holder { user: "ann".into(), pid: 7, started: Some(1), ..here }
     }
 
     fn saved(generation: u64) -> Ledger {
@@ -264,41 +241,131 @@ mod tests {
         assert_eq!(store.load().await.unwrap(), Some(saved(1)));
     }
 
+    fn masked(text: impl ToString, folder: &Folder) -> String {
+        let host = holder().host;
+        text.to_string().replace(folder.0.to_str().unwrap(), "F").replace(&format!(" on {host} "), " on HERE ")
+    }
+
     #[test]
     fn the_second_is_told_who_holds_the_lock() {
         let folder = Folder::new("lock");
-        let first = FileStore::open(&folder.0, &holder()).unwrap();
-        let second = FileStore::open(&folder.0, &holder()).unwrap_err().to_string();
+        let here = Holder { user: "ann".into(), ..Holder::here("cluster up", fixtures::now()) };
+        let first = FileStore::open(&folder.0, &here).unwrap();
+        let second = masked(FileStore::open(&folder.0, &here).unwrap_err(), &folder);
+        let (pid, since) = (std::process::id(), "2027-01-15T08:00:00Z");
         assert_eq!(
             second,
-            "`cluster up` of ann on here (pid 7) since 2027-01-15T08:00:00Z works on this cluster; wait until it is done, or end it"
+            format!("`cluster up` of ann on HERE (pid {pid}) since {since}, alive, works on this cluster; wait until it is done, or end it")
         );
         drop(first);
-        assert_eq!(FileStore::open(&folder.0, &holder()).unwrap().took_over(), None);
+        assert_eq!(FileStore::open(&folder.0, &here).unwrap().took_over(), None);
     }
 
     #[test]
-    fn the_lock_of_a_process_that_died_is_taken_over_with_a_word() {
-        let folder = Folder::new("dead");
-        fs::create_dir_all(&folder.0).unwrap();
-        fs::write(folder.0.join(LOCK), serde_json::to_string(&holder()).unwrap()).unwrap();
-        let store = FileStore::open(&folder.0, &holder()).unwrap();
-        assert_eq!(store.took_over(), Some(&holder()));
+    fn a_stale_lock_is_taken_over_with_a_word_and_another_computers_is_named() {
+        let elsewhere = |holder: Holder| Holder { host: "there".into(), boot: Some("0-0".into()), ..holder };
+        let before_boot = |holder: Holder| Holder { boot: Some("0-0".into()), ..holder };
+        let since = "(pid 7) since 2027-01-15T08:00:00Z";
+        let cases = [
+            (holder(), Ok(format!("took over from `cluster up` of ann on HERE {since}, which ended without a word"))),
+            (
+                before_boot(holder()),
+                Ok(format!("took over from `cluster up` of ann on HERE {since}, which ended when the computer did")),
+            ),
+            (
+                elsewhere(holder()),
+                Err(format!(
+                    "`cluster up` of ann on there {since} works on this cluster on another computer, or ended there \
+                     without a word (then remove F/ledger.lock); wait until it is done, or end it"
+                )),
+            ),
+        ];
+        for (n, (left, expected)) in cases.into_iter().enumerate() {
+            let folder = Folder::new(&format!("stale-{n}"));
+            fs::create_dir_all(&folder.0).unwrap();
+            let text = serde_json::to_string(&left).unwrap();
+            fs::write(folder.0.join(LOCK), &text).unwrap();
+            let opened = FileStore::open(&folder.0, &holder());
+            let found = match &opened {
+                Ok(store) => Ok(masked(&store.notes()[0], &folder)),
+                Err(error) => Err(masked(error, &folder)),
+            };
+            assert_eq!(found, expected);
+            match opened {
+                Ok(store) => assert_eq!(store.took_over(), Some(&left)),
+                Err(_) => assert_eq!(fs::read_to_string(folder.0.join(LOCK)).unwrap(), text, "it is named the next time too"),
+            }
+        }
     }
 
     #[tokio::test]
-    async fn a_damaged_ledger_is_refused_and_the_older_copy_named() {
-        let folder = Folder::new("damaged");
+    async fn a_damaged_ledger_is_replaced_by_the_copy_before_it_and_kept() {
+        let half = |good: &str| good[..good.len() / 2].to_owned();
+        for (n, damage) in ["cut in half", "emptied", "gone"].into_iter().enumerate() {
+            let folder = Folder::new(&format!("damaged-{n}"));
+            let store = FileStore::open(&folder.0, &holder()).unwrap();
+            store.save(&saved(1), 0).await.unwrap();
+            store.save(&saved(2), 1).await.unwrap();
+            let path = folder.0.join(LEDGER);
+            let good = fs::read_to_string(&path).unwrap();
+            match damage {
+                "gone" => fs::remove_file(&path).unwrap(),
+                "emptied" => fs::write(&path, "").unwrap(),
+                _ => fs::write(&path, half(&good)).unwrap(),
+            }
+            assert!(store.save(&saved(3), 2).await.is_err(), "a damaged ledger must not be written over");
+            assert_eq!(FileStore::peek(&folder.0).unwrap(), Some(saved(1)), "who looks sees the copy");
+            drop(store);
+
+            let store = FileStore::open(&folder.0, &holder()).unwrap();
+            let said = masked(&store.notes()[0], &folder);
+            let kept = if damage == "gone" {
+                assert!(said.starts_with("F/ledger.json is missing; the copy before it "), "{said}");
+                None
+            } else {
+                assert!(said.starts_with("F/ledger.json cannot be used (ledger is damaged: "), "{said}");
+                assert!(said.contains("; it is kept as F/ledger.json.damaged; the copy before it "), "{said}");
+                Some(if damage == "emptied" { String::new() } else { half(&good) })
+            };
+            assert_eq!(fs::read_to_string(folder.0.join("ledger.json.damaged")).ok(), kept);
+            assert_eq!(store.load().await.unwrap(), Some(saved(1)));
+            store.save(&saved(2), 1).await.unwrap();
+            drop(store);
+            assert_eq!(FileStore::open(&folder.0, &holder()).unwrap().notes(), [""; 0], "said once");
+        }
+    }
+
+    #[tokio::test]
+    async fn two_damaged_ledgers_are_refused_with_the_way_on_and_set_aside() {
+        let folder = Folder::new("both");
+        let store = FileStore::open(&folder.0, &holder()).unwrap();
+        fs::write(folder.0.join(LEDGER), "{\"version\":1,").unwrap();
+        fs::write(folder.0.join(OLD), "").unwrap();
+        drop(store);
+        let store = FileStore::open(&folder.0, &holder()).unwrap();
+        let name = folder.0.file_name().unwrap().to_string_lossy().into_owned();
+        let error = masked(store.load().await.unwrap_err(), &folder).replace(&name, "NAME");
+        assert_eq!(
+            error,
+            "F/ledger.json cannot be used, nor is there an older copy that can: `continuum cluster adopt NAME` makes a \
+             new one from the machines and their tags, `continuum cluster down NAME` removes them"
+        );
+        store.set_aside().unwrap();
+        assert_eq!(store.load().await.unwrap(), None);
+        assert_eq!(fs::read_to_string(folder.0.join("ledger.json.damaged")).unwrap(), "{\"version\":1,");
+    }
+
+    #[tokio::test]
+    async fn a_newer_programs_ledger_is_no_damage() {
+        let folder = Folder::new("newer");
         let store = FileStore::open(&folder.0, &holder()).unwrap();
         store.save(&saved(1), 0).await.unwrap();
         store.save(&saved(2), 1).await.unwrap();
-        fs::write(folder.0.join(LEDGER), "{\"version\":1,").unwrap();
-        let error = store.load().await.unwrap_err().to_string().replace(folder.0.to_str().unwrap(), "F");
-        assert_eq!(
-            error,
-            "F/ledger.json cannot be used; the copy before it is F/ledger.json.old: if it is good, put it in its place"
-        );
-        assert!(store.save(&saved(3), 2).await.is_err(), "a damaged ledger must not be written over");
-        assert_eq!(Ledger::from_json(&fs::read_to_string(folder.0.join(OLD)).unwrap()).unwrap(), saved(1));
+        drop(store);
+        let newer = "{\"version\":2}";
+        fs::write(folder.0.join(LEDGER), newer).unwrap();
+        let store = FileStore::open(&folder.0, &holder()).unwrap();
+        assert!(store.load().await.is_err() && FileStore::peek(&folder.0).is_err());
+        assert_eq!(fs::read_to_string(folder.0.join(LEDGER)).unwrap(), newer);
     }
 }

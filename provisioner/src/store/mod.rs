@@ -1,12 +1,15 @@
 //! Where a ledger is kept. Saving is compare-and-swap: who works on an older copy is told, never obeyed.
 
 mod file;
+mod holder;
+mod recover;
 
 use async_trait::async_trait;
 
 use crate::ledger::{CodecError, Ledger};
 
-pub use file::{FileStore, Holder};
+pub use file::FileStore;
+pub use holder::Holder;
 
 /// A ledger could not be loaded or saved.
 #[derive(Debug, thiserror::Error)]

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{BOOT, CALL, Fate, Made, SETTLE, State, World};
-use crate::names::{CloudId, ClusterId, MachineId};
+use crate::names::{CloudId, ClusterId, ClusterName, MachineId};
 use crate::provider::{
     Demand, Leftover, Machine, MachineRequest, MachineState, Problem, Provider, ProviderError, Scaffold,
-    Scope, Stream,
+    Scope, Stream, Tags,
 };
 use crate::spec::{Network, Shape};
 
@@ -140,6 +140,13 @@ impl Provider for World {
         })
         .await
     }
+    async fn clusters(&self, name: &ClusterName) -> Result<Vec<ClusterId>, ProviderError> {
+        self.call("clusters", |state, _| {
+            let of_name = |id: &&ClusterId| id.name().as_ref() == Some(name);
+            Ok(state.scaffolds.iter().filter(of_name).cloned().collect())
+        })
+        .await
+    }
     async fn list(&self, scope: &Scope) -> Result<Vec<Machine>, ProviderError> {
         self.call("list", |state, now| {
             let in_scope = |cluster: &ClusterId| match scope {
@@ -169,6 +176,19 @@ impl Provider for World {
                 made.up_from = later(now, BOOT);
                 made.boots += 1;
             }
+            Ok(())
+        })
+        .await
+    }
+    async fn retag(&self, id: &MachineId, tags: &Tags) -> Result<(), ProviderError> {
+        self.call("retag", |state, _| {
+            let made = state.made.get_mut(id);
+            let made = made.ok_or_else(|| ProviderError::Rejected { message: format!("no machine {id}") })?;
+            if !made.machine.tags.may_become(tags) {
+                let message = format!("{id} is {} and stays it", made.machine.tags.machine);
+                return Err(ProviderError::Rejected { message });
+            }
+            made.machine.tags = tags.clone();
             Ok(())
         })
         .await

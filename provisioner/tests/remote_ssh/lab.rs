@@ -219,6 +219,12 @@ macro_rules! dial_only {
             async fn find_scaffold(&self, _: &ClusterId) -> Result<Option<Scaffold>, ProviderError> {
                 no()
             }
+            async fn clusters(&self, _: &ClusterName) -> Result<Vec<ClusterId>, ProviderError> {
+                no()
+            }
+            async fn retag(&self, _: &MachineId, _: &Tags) -> Result<(), ProviderError> {
+                no()
+            }
             async fn list(&self, _: &Scope) -> Result<Vec<Machine>, ProviderError> {
                 no()
             }

@@ -4,6 +4,7 @@
 mod agent;
 mod harness;
 mod network;
+mod recovery;
 
 use harness::{Lab, PATIENCE, empty_lab, key, lab, request};
 use provisioner::names::ImageName;

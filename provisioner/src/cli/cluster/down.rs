@@ -16,6 +16,7 @@ use crate::names::ClusterName;
 use crate::provider::{self, sandbox};
 use crate::report::{Form, Reporter};
 use crate::state::StateDir;
+use crate::store::FileStore;
 use crate::teardown::{self, Down};
 
 /// Removes a cluster.
@@ -23,7 +24,7 @@ pub(super) async fn down(args: &DownArgs, output: Output) -> Result<Exit, Failur
     let began = clock::monotonic();
     let (name, config) = which(&args.cluster)?;
     let Some(opened) = open(&name, &config, args).await? else {
-        say_gone(&name, output, "there is nothing of it")?;
+        say_gone(&name, output, "0 resources left (checked by tag): there is nothing of it")?;
         return Ok(Exit::Done);
     };
     let machines = down::doomed(&opened).await.map_err(site)?;
@@ -91,42 +92,36 @@ fn which(text: &str) -> Result<(ClusterName, provider::Config), Failure> {
     let name: ClusterName = text.parse().map_err(|error| {
         Failure::say(Exit::Usage, format!("`{text}` is no file, and as a cluster's name it {error}"))
     })?;
-    let record = StateDir::of(&name)?.record()?;
-    let config = record.map_or_else(|| provider::Config::Sandbox(sandbox::Config::default()), |r| r.provider);
-    Ok((name, config))
+    let (_, config) = sites::own(&name).map_err(site)?;
+    Ok((name, config.unwrap_or_else(|| provider::Config::Sandbox(sandbox::Config::default()))))
 }
 
-/// The cluster, from its folder or by its tags; `None` if there is nothing.
+/// The cluster, by its tags and by what this computer remembers; `None` if there is nothing.
 async fn open(
     name: &ClusterName,
     config: &provider::Config,
     args: &DownArgs,
 ) -> Result<Option<Site>, Failure> {
-    let dir = StateDir::of(name)?;
-    let record = dir.record()?;
-    let wanted = args.id.as_deref();
-    if record.as_ref().is_some_and(|record| wanted.is_none_or(|id| record.id.as_str() == id)) {
-        let file = record.map(|record| record.file).unwrap_or_default();
-        return Ok(Some(sites::open(name, config, file, "cluster down").await.map_err(site)?));
-    }
     let provider = sites::connect(config).await.map_err(|error| site(error.into()))?;
     let mut found = teardown::find(&*provider, name).await?;
-    if let Some(id) = wanted {
-        found.retain(|found, _| found.as_str() == id);
+    let (own, _) = sites::own(name).map_err(site)?;
+    let decided = FileStore::peek(StateDir::of(name)?.path()).is_ok_and(|ledger| ledger.is_some());
+    // What was decided may be asked of the cloud and not be listed yet. An id without a ledger was never asked for.
+    if let Some(own) = own.as_ref().filter(|_| decided || found.is_empty()) {
+        found.entry(own.clone()).or_default();
     }
-    match found.len() {
-        0 => Ok(None),
-        1 => {
-            let id = found.into_keys().next().ok_or_else(|| Failure::say(Exit::Failed, "no id"))?;
-            Ok(Some(sites::stand_in(name, config, id).await.map_err(site)?))
-        }
-        _ => {
-            let mut failure =
-                Failure::say(Exit::Refused, format!("{} clusters are called {name}", found.len()));
-            for (id, machines) in found {
-                failure = failure.hint(format!("--id {id}   ({} machines)", machines.len()));
-            }
-            Err(failure)
-        }
+    if let Some(wanted) = args.id.as_deref() {
+        found.retain(|found, _| found.as_str() == wanted);
     }
+    if found.len() > 1 {
+        let failure = Failure::say(Exit::Refused, format!("{} clusters are called {name}", found.len()));
+        return Err(found.into_iter().fold(failure, |failure, (id, machines)| {
+            failure.hint(format!("--id {id}   ({} machines)", machines.len()))
+        }));
+    }
+    let Some(id) = found.into_keys().next() else { return Ok(None) };
+    let known = own.as_ref() == Some(&id);
+    let opened = sites::open_to_remove(name, config, id, known).await.map_err(site)?;
+    super::say_store(&opened.store);
+    Ok(Some(opened))
 }

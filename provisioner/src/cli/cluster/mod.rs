@@ -1,5 +1,6 @@
 //! `continuum cluster …`: clap's types, and which call each verb is.
 
+mod adopt;
 mod down;
 mod image;
 mod look;
@@ -26,6 +27,8 @@ pub enum Verb {
     Plan(FileArgs),
     /// Remove a cluster and everything of it
     Down(DownArgs),
+    /// Take a cluster over from another computer, or from a lost ledger: its machines stay as they are
+    Adopt(AdoptArgs),
     /// What a cluster is made of and how it does
     Status {
         /// The cluster's name.
@@ -118,6 +121,29 @@ pub struct DownArgs {
     pub dry_run: bool,
 }
 
+/// `cluster adopt`.
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// The cluster's file; its name, where this computer knows the file already
+    #[arg(value_name = "FILE|NAME")]
+    pub cluster: String,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// A private key that the machines let in: one of `operators:` in the cluster file (ed25519, no passphrase)
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Which cluster, where several have this name
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+    /// Files and images for machines without internet: a folder or a .tar.zst (see `continuum bundle`)
+    #[arg(long, env = "CONTINUUM_BUNDLE", value_name = "PATH")]
+    pub bundle: Option<PathBuf>,
+    /// Recipes of your own, beside or instead of those that ship
+    #[arg(long, value_name = "DIR")]
+    pub recipes: Option<PathBuf>,
+}
+
 /// `cluster ssh`.
 #[derive(Debug, Args)]
 pub struct SshArgs {
@@ -165,6 +191,7 @@ pub fn run(verb: Verb, output: Output) -> Result<Exit, Failure> {
         match verb {
             Verb::Up(args) => up::up(&args, output).await,
             Verb::Plan(args) => up::plan(&args, output).await,
+            Verb::Adopt(args) => adopt::adopt(&args, output).await,
             Verb::Down(args) => down::down(&args, output).await,
             Verb::Status { name } => look::status(&name, output).await,
             Verb::List => look::list(output),
@@ -198,6 +225,7 @@ fn refused(error: InputError) -> Failure {
 /// Why a cluster cannot be worked on, with the exit code that says so.
 fn site(error: SiteError) -> Failure {
     use crate::provider::ProviderError;
+    let text = error.to_string();
     match error {
         SiteError::Store(StoreError::Locked { .. }) => Failure::new(Exit::Locked, error),
         SiteError::Cloud(ProviderError::Rejected { .. } | ProviderError::Unavailable { .. })
@@ -206,7 +234,19 @@ fn site(error: SiteError) -> Failure {
         SiteError::Unknown(_) => {
             Failure::new(Exit::Refused, error).hint("continuum cluster list shows those it knows")
         }
+        SiteError::OtherId { name, known, .. } => {
+            let hint = format!("forget that one first: continuum cluster down {name} --id {known}");
+            Failure::say(Exit::Refused, text).hint(hint)
+        }
+        SiteError::Adopt(_) => Failure::new(Exit::Refused, error),
         other => Failure::new(Exit::Failed, other),
+    }
+}
+
+/// What a store has to tell when it is opened.
+fn say_store(store: &crate::store::FileStore) {
+    for note in store.notes() {
+        out::note(note);
     }
 }
 

@@ -68,9 +68,8 @@ async fn open(given: &Given, doing: &str) -> Result<(Site, Input), Failure> {
     let file = std::path::absolute(&given.file).unwrap_or_else(|_| given.file.clone());
     let mut opened =
         sites::open(&input.spec.cluster, &input.spec.provider, file, doing).await.map_err(site)?;
-    if let Some(before) = opened.store.took_over() {
-        out::note(&format!("took over from {before}, which ended without a word"));
-    }
+    super::say_store(&opened.store);
+    opened.authorise(&input.spec.operators);
     opened.record.bundle.clone_from(&input.bundle);
     opened.record.recipes.clone_from(&given.recipes);
     opened.dir.set_record(&opened.record)?;
@@ -113,8 +112,13 @@ pub(super) async fn up(args: &UpArgs, output: Output) -> Result<Exit, Failure> {
     let mut up = up::prepare(&site, input, reporter.sink(), args.accept_lost);
     let outlook = up.outlook().await?;
     // A front-end that is lost is no obstacle for who would give it up: the run below has the last word on it.
-    if !(args.rebuild_front_end && outlook.lost_front_end.is_some()) {
-        obstacles(&outlook)?;
+    let gives_up = args.rebuild_front_end && outlook.lost_front_end.is_some();
+    if let (false, Err(failure)) = (gives_up, obstacles(&outlook)) {
+        // As of a plan: what was never begun leaves no trace.
+        if site.ledger.generation == 0 {
+            site.dir.remove()?;
+        }
+        return Err(failure);
     }
     let bake = bake.filter(|_| !outlook.create.is_empty());
     if !outlook.is_empty() && !args.yes {
@@ -189,7 +193,7 @@ pub(super) fn obstacles(outlook: &Outlook) -> Result<(), Failure> {
     Err(Failure::say(Exit::Environment, format!("the cloud cannot make this:\n{table}")))
 }
 
-async fn finish(
+pub(super) async fn finish(
     site: &Site,
     up: &Up,
     reporter: &Reporter,
@@ -242,7 +246,7 @@ fn retry(given: &Given) -> String {
     format!("continuum cluster up {}{bundle}{recipes}", given.file.display())
 }
 
-fn interrupted(up: &Up, given: &Given) -> Failure {
+pub(super) fn interrupted(up: &Up, given: &Given) -> Failure {
     let count = up.ledger().rows().values().filter(|row| row.machine().is_some()).count();
     Failure::say(Exit::Interrupted, format!("interrupted: {count} machines exist"))
         .hint(format!("go on with:  {}", retry(given)))
@@ -250,7 +254,7 @@ fn interrupted(up: &Up, given: &Given) -> Failure {
 }
 
 /// One block: what failed, on which machine, its last lines, where the rest is, and how to go on.
-fn stopped(site: &Site, up: &Up, stop: &Stop, given: &Given) -> Failure {
+pub(super) fn stopped(site: &Site, up: &Up, stop: &Stop, given: &Given) -> Failure {
     let incomplete = up.ledger().rows().values().any(|row| row.phase() == Phase::Ready);
     let mut failure = Failure::say(if incomplete { Exit::Incomplete } else { Exit::Failed }, stop);
     if let Stop::StepFailed { name, tail, .. } = stop {

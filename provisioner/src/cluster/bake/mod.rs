@@ -81,6 +81,7 @@ impl Bake {
             provider: input.spec.provider.clone(),
             network: Network { internet: input.spec.network.internet, expose: Vec::new() },
             pools: BTreeMap::from([(own, pool)]),
+            operators: Vec::new(),
             expires: None,
             inputs: BTreeMap::new(),
         };

@@ -154,9 +154,9 @@ fn our_name_under_another_id_and_our_owner_under_another_ledger_stop() {
     let mut machine = case.machine(&name("lab1-workers-2"), "m-2");
     machine.tags.ledger = LedgerId::from("cli-2");
     case.machines().push(machine);
-    assert_snapshot!(case.plan(), @"stop: lab1-workers-2 belong to ledger cli-2, not to this one: another computer or folder manages them; use that one");
+    assert_snapshot!(case.plan(), @"stop: lab1-workers-2 belong to ledger cli-2, not to this one: another computer or folder manages them; use that one, or take them over with `continuum cluster adopt`");
     case.machines()[1].tags.cluster = ClusterId::new("lab1-zzzzzzzz").unwrap();
-    assert_snapshot!(case.plan(), @"stop: another cluster of this name is there: lab1-workers-2 of cluster id lab1-zzzzzzzz; choose another name, or take that one down first");
+    assert_snapshot!(case.plan(), @"stop: another cluster of this name is there: lab1-workers-2 of cluster id lab1-zzzzzzzz; choose another name, take that one over with `continuum cluster adopt`, or take it down first");
     case.seen.cloud = CloudId::from("elsewhere");
     assert_snapshot!(case.plan(), @"stop: the ledger is for cloud here, but elsewhere answers; check the provider's settings in the cluster file");
 }

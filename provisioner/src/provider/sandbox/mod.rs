@@ -23,9 +23,9 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Demand, Leftover, Machine, MachineRequest, Problem, Provider, ProviderError, Scaffold, Scope, Stream,
+    Demand, Leftover, Machine, MachineRequest, Problem, Provider, ProviderError, Scaffold, Scope, Stream, Tags,
 };
-use crate::names::{CloudId, ClusterId, ImageName, MachineId};
+use crate::names::{CloudId, ClusterId, ClusterName, ImageName, MachineId};
 use crate::spec::{Network, Shape};
 use client::Client;
 use paths::Paths;
@@ -139,6 +139,11 @@ impl Provider for SandboxProvider {
     async fn find_scaffold(&self, cluster: &ClusterId) -> Result<Option<Scaffold>, ProviderError> {
         self.client.find(&format!("clusters/{cluster}")).await
     }
+    async fn clusters(&self, name: &ClusterName) -> Result<Vec<ClusterId>, ProviderError> {
+        let mut all = self.status().await?.clusters;
+        all.retain(|id| id.name().as_ref() == Some(name));
+        Ok(all)
+    }
     async fn list(&self, scope: &Scope) -> Result<Vec<Machine>, ProviderError> {
         let mut all: Vec<Machine> = self.client.get("machines").await?;
         if let Scope::Cluster { name, id } = scope {
@@ -157,6 +162,9 @@ impl Provider for SandboxProvider {
     }
     async fn start(&self, id: &MachineId) -> Result<(), ProviderError> {
         self.client.call(Method::POST, &format!("machines/{id}/start"), &()).await.map(|_| ())
+    }
+    async fn retag(&self, id: &MachineId, tags: &Tags) -> Result<(), ProviderError> {
+        self.client.call(Method::PUT, &format!("machines/{id}/tags"), tags).await.map(|_| ())
     }
     async fn delete(&self, id: &MachineId) -> Result<(), ProviderError> {
         self.client.call(Method::DELETE, &format!("machines/{id}"), &()).await.map(|_| ())

@@ -8,6 +8,7 @@
 //! | `GET clusters/ID/access` | [`Access`] |
 //! | `GET`, `POST machines` | machines; [`CreateRequest`] → machine |
 //! | `GET`, `DELETE machines/ID`, `POST machines/ID/start`, `…/stop` | machine; nothing |
+//! | `PUT machines/ID/tags` | tags; nothing |
 //! | `GET machines/ID/console` | text |
 //! | `GET machines/ID/dial/PORT` with `Upgrade: stream` | 101, then the bytes of that port |
 //! | `GET images/NAME`, `POST images` | nothing; [`CaptureRequest`] → nothing |
@@ -52,6 +53,9 @@ pub struct Status {
     pub used: Quota,
     /// Whether the Debian tree is there.
     pub tree_ready: bool,
+    /// What is there of machines and in no record: in words.
+    #[serde(default)]
+    pub strays: Vec<String>,
 }
 
 /// How a machine of a cluster reaches the agent.

@@ -18,7 +18,7 @@ use super::super::wire::{
 };
 use super::{Agent, Caller, no_machine};
 use crate::names::{ClusterId, ImageName, MachineId};
-use crate::provider::{MachineRequest, ProviderError};
+use crate::provider::{MachineRequest, ProviderError, Tags};
 
 /// Through which door a request came: each has its own tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,7 @@ pub fn routes(agent: Arc<Agent>, door: Door) -> Router {
         .route("/v1/machines/{id}", get(find).delete(delete))
         .route("/v1/machines/{id}/start", post(start))
         .route("/v1/machines/{id}/stop", post(stop))
+        .route("/v1/machines/{id}/tags", put(retag))
         .route("/v1/machines/{id}/console", get(console))
         .route("/v1/machines/{id}/dial/{port}", get(dial))
         .route("/v1/images/{name}", get(find_image))
@@ -212,6 +213,18 @@ async fn stop(State(agent): Shared, Extension(caller): Who, Path(id): Path<Machi
     admin(&caller)?;
     visible(&agent, &caller, &id)?;
     to_the_end(async move { agent.stop(&id).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn retag(
+    State(agent): Shared,
+    Extension(caller): Who,
+    Path(id): Path<MachineId>,
+    Json(tags): Json<Tags>,
+) -> Answer<StatusCode> {
+    admin(&caller)?;
+    visible(&agent, &caller, &id)?;
+    to_the_end(async move { agent.retag(&id, tags).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -146,9 +146,12 @@ impl Agent {
         }
         self.hub.remove_bridge(&cluster.record).await.map_err(failed)?;
         let path = self.cluster_path(id);
-        std::fs::remove_file(&path)
-            .map_err(StepError::at(format!("remove {}", path.display())))
-            .map_err(failed)?;
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(StepError::at(format!("remove {}", path.display()))(error)));
+            }
+            _ => {}
+        }
         drop(changing);
         self.open_internet().await.map_err(failed)?;
         Ok(Vec::new())

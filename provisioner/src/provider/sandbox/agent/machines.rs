@@ -19,7 +19,7 @@ use super::record::{ClusterRecord, PREFIX, Record};
 use super::{Agent, Live, failed, files, no_machine, quota, used};
 use crate::clock;
 use crate::names::MachineId;
-use crate::provider::{Machine, MachineRequest, ProviderError};
+use crate::provider::{Machine, MachineRequest, ProviderError, Tags};
 
 /// A machine without answer after this is shown as running all the same if its pid 1 lives; people then look at its console.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -120,6 +120,8 @@ impl Agent {
         };
         let written = disk::make(&temp, &who, &record.shape, &request.user_data)
             .and_then(|()| files::save(&temp.join("machine.json"), record))
+            // If the cluster's own record is lost, its machines still know its network.
+            .and_then(|()| files::save(&temp.join("cluster.json"), cluster))
             .and_then(|()| fs::rename(&temp, &dir).map_err(StepError::at(format!("make {}", dir.display()))))
             .and_then(|()| files::sync_parent(&dir));
         if written.is_err() {
@@ -302,6 +304,22 @@ impl Agent {
         blocking(move || agent.kill(&name, process)).await.map_err(failed)
     }
 
+    /// Writes other tags on a machine.
+    pub async fn retag(self: &Arc<Self>, id: &MachineId, tags: Tags) -> Result<(), ProviderError> {
+        let Some(_guard) = self.lock(id).await else { return Err(no_machine(id)) };
+        let record = {
+            let mut inner = self.inner();
+            let live = inner.machines.get_mut(id).filter(|live| live.listed()).ok_or_else(|| no_machine(id))?;
+            if !live.record.tags.may_become(&tags) {
+                return Err(rejected(format!("{id} is {} and stays it", live.record.tags.machine)));
+            }
+            // In memory first, so that no other save of the record writes the old ones again.
+            live.record.tags = tags;
+            live.record.clone()
+        };
+        files::save(&self.record_path(id), &record).map_err(failed)
+    }
+
     /// Deletes a machine with all that is its own; gone already is fine.
     pub async fn delete(self: &Arc<Self>, id: &MachineId) -> Result<(), ProviderError> {
         let Some(_guard) = self.lock(id).await else { return Ok(()) };
@@ -340,6 +358,10 @@ impl Agent {
 
     fn remove(&self, record: &Record, process: Option<Process>) -> Result<(), StepError> {
         let dir = self.paths.machine(&record.id);
+        if !dir.exists() {
+            // Somebody deleted its disk: what is left of it is what runs.
+            return self.kill(&record.id, process);
+        }
         files::save(&dir.join("machine.json"), record)?;
         self.kill(&record.id, process)?;
         let trash = self.paths.trash();

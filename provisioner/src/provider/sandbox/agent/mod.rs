@@ -19,6 +19,7 @@ pub mod machines;
 pub mod quota;
 pub mod record;
 pub mod run;
+mod strays;
 pub mod supervise;
 
 use std::collections::BTreeMap;
@@ -65,6 +66,8 @@ pub struct Agent {
 struct Inner {
     clusters: BTreeMap<ClusterId, Cluster>,
     machines: BTreeMap<MachineId, Live>,
+    /// Folders of machines that cannot be read: named, never touched.
+    strays: Vec<strays::Stray>,
     last_use: Instant,
     stopping: Option<wire::StopRequest>,
 }
@@ -156,6 +159,7 @@ impl Agent {
 
     /// What there is.
     pub fn status(&self) -> Status {
+        let strays = self.strays();
         let inner = self.inner();
         Status {
             version: VERSION,
@@ -168,6 +172,7 @@ impl Agent {
             quota: self.quota,
             used: used(&inner),
             tree_ready: tree::ready(&self.paths).is_some(),
+            strays,
         }
     }
 

@@ -90,6 +90,11 @@ pub fn free_index(used: &BTreeSet<u8>) -> Option<u8> {
     (0..CLUSTERS_MAX).find(|index| !used.contains(index))
 }
 
+/// The network that an address is in.
+pub fn index_of(address: Ipv4Addr) -> u8 {
+    address.octets()[2] / 4
+}
+
 fn host(index: u8, n: u16) -> Ipv4Addr {
     let [high, low] = n.to_be_bytes();
     Ipv4Addr::new(10, 213, index * 4 + high, low)

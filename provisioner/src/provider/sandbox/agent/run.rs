@@ -17,7 +17,7 @@ use super::super::paths::Paths;
 use super::super::wire::{self, StopRequest, unavailable};
 use super::quota::Quota;
 use super::record::{ClusterRecord, Record};
-use super::{Agent, Cluster, Inner, Live, api, files, inotify};
+use super::{Agent, Cluster, Inner, api, files, inotify, strays};
 use super::{gateway::Gateway, hub::Hub, no_machine};
 use crate::clock;
 use crate::names::{CloudId, MachineId};
@@ -26,6 +26,8 @@ use crate::provider::ProviderError;
 /// How long the agent stays with nothing to do: a person's next command finds it still there, a forgotten one is no burden.
 const GRACE: Duration = Duration::from_secs(3);
 const TICK: Duration = Duration::from_millis(250);
+/// How often it is looked whether what machines stand on is still there: a few calls of the system for each machine.
+const LOOK: Duration = Duration::from_secs(2);
 /// Boots at once, per core: most of a boot is waiting, but more only make each of them slower.
 const BOOTS_PER_CORE: usize = 4;
 
@@ -49,7 +51,7 @@ pub async fn run(paths: Paths) -> Result<(), StepError> {
     });
     adopt(&agent, inherited).await;
     tracing::info!(instance = %agent.paths.instance, pid = std::process::id(), "the agent is up");
-    until_done(&agent).await;
+    until_done(&agent).await?;
     server.abort();
     end(&agent)
 }
@@ -76,7 +78,13 @@ async fn open(paths: Paths) -> Result<Arc<Agent>, StepError> {
     let quota = Quota::of_host(memory, cores as u64);
     inotify::raise(&paths.instance, quota.machines)?;
     // Before the hub is opened: whether it is there tells whether the host was rebooted since.
-    let machines = load_machines(&paths)?;
+    let (machines, strays) = strays::load_machines(&paths)?;
+    strays::end_diskless(&paths, &hierarchies)?;
+    let mut clusters = load_all::<ClusterRecord>(&paths.clusters())?
+        .into_iter()
+        .map(|record| (record.id.clone(), record))
+        .collect();
+    strays::restore_clusters(&paths, &mut clusters, &machines)?;
     let agent = Agent {
         cloud: identity(&paths)?,
         token: fresh_token(&paths.token())?,
@@ -88,10 +96,11 @@ async fn open(paths: Paths) -> Result<Arc<Agent>, StepError> {
         networks: tokio::sync::Mutex::new(()),
         boots: Semaphore::new(cores * BOOTS_PER_CORE),
         inner: Mutex::new(Inner {
-            clusters: load_all::<ClusterRecord>(&paths.clusters())?
+            clusters: clusters
                 .into_iter()
-                .map(|record| (record.id.clone(), Cluster { record, services: Vec::new() }))
+                .map(|(id, record)| (id, Cluster { record, services: Vec::new() }))
                 .collect(),
+            strays,
             machines,
             last_use: clock::monotonic(),
             stopping: None,
@@ -110,7 +119,8 @@ fn total_memory(text: &str) -> Option<u64> {
 /// The agent's id. A ledger is pinned to it, so it outlives an agent that ended because nothing was left (in the cache).
 fn identity(paths: &Paths) -> Result<CloudId, StepError> {
     let kept = paths.cache.join("sandbox").join(format!("{}.json", paths.instance));
-    let id = match files::load(&paths.identity())? {
+    // What is damaged is as good as lost: there is a copy.
+    let id = match files::load(&paths.identity()).ok().flatten() {
         Some(id) => id,
         None => files::load(&kept).ok().flatten().map_or_else(|| files::random_hex(8).map(CloudId), Ok)?,
     };
@@ -142,34 +152,16 @@ fn load_all<T: serde::de::DeserializeOwned>(dir: &Path) -> Result<Vec<T>, StepEr
     let mut all = Vec::new();
     for entry in fs::read_dir(dir).map_err(StepError::at(format!("read {}", dir.display())))?.flatten() {
         if entry.path().extension().is_some_and(|extension| extension == "json") {
-            all.extend(files::load(&entry.path())?);
-        }
-    }
-    Ok(all)
-}
-
-fn load_machines(paths: &Paths) -> Result<std::collections::BTreeMap<MachineId, Live>, StepError> {
-    let dir = paths.machines();
-    let rebooted = !paths.hub().exists();
-    let mut all = std::collections::BTreeMap::new();
-    for entry in fs::read_dir(&dir).map_err(StepError::at(format!("read {}", dir.display())))?.flatten() {
-        let record = files::load::<Record>(&entry.path().join("machine.json"))?;
-        let named = entry.path().extension().is_none();
-        match record.filter(|_| named) {
-            Some(record) => {
-                if rebooted {
-                    // Pids and start times begin anew with the host: an old pair could be somebody else's by now.
-                    let _ = fs::remove_file(entry.path().join("process.json"));
+            match files::load(&entry.path()) {
+                Ok(record) => all.extend(record),
+                // A cluster with machines is made again from what they know; one without has nothing to lose.
+                Err(error) => {
+                    tracing::warn!(%error, "put aside");
+                    let _ = fs::rename(entry.path(), entry.path().with_extension("damaged"));
                 }
-                all.insert(record.id.clone(), Live::new(record, true));
-            }
-            // A disk that was never finished: its create call has had no answer, and will be repeated.
-            None => {
-                let _ = fs::remove_dir_all(entry.path());
             }
         }
     }
-    let _ = fs::remove_dir_all(paths.trash());
     Ok(all)
 }
 
@@ -228,18 +220,29 @@ async fn watch(agent: Arc<Agent>, id: MachineId, process: Process) {
     }
 }
 
-async fn until_done(agent: &Arc<Agent>) {
+/// Until nothing is left or it is told to stop. An error if its state was deleted under it: a new agent, which the
+/// supervisor starts, has nothing in memory that is not so any more.
+async fn until_done(agent: &Arc<Agent>) -> Result<(), StepError> {
+    let mut looked = clock::monotonic();
     loop {
         tokio::time::sleep(TICK).await;
         let stop = agent.inner().stopping.clone();
         if let Some(request) = stop {
             agent.empty(request.delete).await;
-            return;
+            return Ok(());
+        }
+        if !agent.paths.identity().exists() {
+            let what = format!("keep {}", agent.paths.state.display());
+            return Err(StepError::at(what)(std::io::Error::other("it was deleted while the agent ran")));
+        }
+        if looked.elapsed() > LOOK {
+            agent.switch_off_rootless().await;
+            looked = clock::monotonic();
         }
         let inner = agent.inner();
-        let idle = inner.machines.is_empty() && inner.clusters.is_empty();
+        let idle = inner.machines.is_empty() && inner.clusters.is_empty() && inner.strays.is_empty();
         if idle && inner.last_use.elapsed() > GRACE {
-            return;
+            return Ok(());
         }
     }
 }
@@ -248,16 +251,26 @@ async fn until_done(agent: &Arc<Agent>) {
 fn end(agent: &Arc<Agent>) -> Result<(), StepError> {
     let paths = &agent.paths;
     agent.close_internet();
+    agent.end_strays()?;
     agent.hub.remove()?;
     cgroup::remove(&agent.hierarchies, &paths.cgroup())?;
     inotify::restore(&paths.instance)?;
     for name in ["agent.sock", "token", "slirp.log"] {
         let _ = fs::remove_file(paths.run.join(name));
     }
-    let left = !agent.inner().machines.is_empty() || !agent.inner().clusters.is_empty();
+    let left = {
+        let inner = agent.inner();
+        let deleted = inner.stopping.as_ref().is_some_and(|request| request.delete);
+        // What is in no book may be somebody's data: only who says "delete" loses it.
+        !inner.machines.is_empty() || !inner.clusters.is_empty() || !inner.strays.is_empty() && !deleted
+    };
     if !left {
-        fs::remove_dir_all(&paths.state)
-            .map_err(StepError::at(format!("remove {}", paths.state.display())))?;
+        match fs::remove_dir_all(&paths.state) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StepError::at(format!("remove {}", paths.state.display()))(error));
+            }
+            _ => {}
+        }
         remove_empty_parents(&paths.state);
     }
     tracing::info!(instance = %paths.instance, "the agent has ended");

@@ -1,0 +1,12 @@
+//! What a ledger learns from machines that it did not make.
+
+use super::Ledger;
+use crate::names::MachineName;
+
+impl Ledger {
+    /// No new row gets the ordinal of one of these names, whoever's they are: a name that is there is never made again.
+    pub fn raise_past<'a>(&mut self, names: impl IntoIterator<Item = &'a MachineName>) {
+        let highest = names.into_iter().filter_map(MachineName::ordinal).max().unwrap_or(0);
+        self.next_ordinal = self.next_ordinal.max(highest.saturating_add(1));
+    }
+}
