@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::Warning;
 use super::provider::Provider;
 use super::scalars::is_label;
-use crate::diagnostic::Problem;
+use crate::diagnostic::{Flaw, Problem};
 use crate::names::{ClusterName, ImageName, PoolName, RecipeName, Zone};
 use crate::quantity::{Cpu, Memory};
 use crate::spec::{Network, Pool, Role, Shape, Spec};
@@ -103,6 +103,7 @@ fn front_ends(topology: &Topology, problems: &mut Problems) {
         }
         (Some(first), Some(second)) => problems.push(
             Problem::at(&second.name.place, "a second front-end is not built yet")
+                .kind(Flaw::NotBuilt)
                 .note(&first.name.place, "the first one")
                 .help("several front-ends will come; remove one for now"),
         ),

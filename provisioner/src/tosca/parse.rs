@@ -5,7 +5,7 @@ use super::model::{
     CapabilityDef, Definition, Document, NodeTemplate, OutputDef, PolicyTemplate, RequirementDef,
     RequirementUse, Schema, TypeDef, TypeKind, Version,
 };
-use crate::diagnostic::Problem;
+use crate::diagnostic::{Flaw, Problem};
 use crate::tree::read::{self, Problems};
 use crate::tree::{Entry, Key, Kind, Node};
 
@@ -107,7 +107,8 @@ fn version(root: &Node, problems: &mut Problems) -> Option<Version> {
         "tosca_2_0",
     ];
     let Some(node) = root.get("tosca_definitions_version") else {
-        let problem = Problem::at(&root.place, "this is no TOSCA file: tosca_definitions_version is missing");
+        let problem = Problem::at(&root.place, "this is no TOSCA file: tosca_definitions_version is missing")
+            .kind(Flaw::Missing);
         problems.push(problem.expected("tosca_definitions_version: tosca_simple_yaml_1_3"));
         return None;
     };

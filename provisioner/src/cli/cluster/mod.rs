@@ -182,9 +182,9 @@ fn refused(error: InputError) -> Failure {
             let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
             let failure = Failure::say(Exit::Refused, text.join("\n       "));
             if missing {
-                failure.hint("make one with: continuum bundle create PATH, then --bundle PATH")
+                failure.code("E0201").hint("make one with: continuum bundle create PATH, then --bundle PATH")
             } else {
-                failure
+                failure.code("E0200")
             }
         }
         other => Failure::new(Exit::Refused, other),

@@ -286,6 +286,21 @@ impl Decoder {
     }
 }
 
+/// How many events a machine's answer holds, and the error if the other side is not our driver. For tests of the
+/// decoder with hostile bytes: it takes them in two pieces, as a connection may cut them anywhere.
+pub fn count_events(answer: &[u8]) -> Result<usize, String> {
+    let mut decoder = Decoder::new();
+    let mut count = 0;
+    let (first, second) = answer.split_at(answer.len() / 2);
+    for piece in [first, second] {
+        decoder.push(piece);
+        while decoder.next()?.is_some() {
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
 /// The last lines for people: at most 20, without control characters, none longer than a screen is wide many times.
 pub(super) fn tail_lines(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
