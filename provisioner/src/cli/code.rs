@@ -84,7 +84,33 @@ pub(super) fn of(error: &anyhow::Error, exit: Exit) -> &'static str {
     })
 }
 
+/// What stands behind an error that only passes another one on: a chain of causes leaves such a one out.
+fn inner<'a>(cause: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    let next: &'a (dyn std::error::Error + 'static) = match cause.downcast_ref::<SiteError>() {
+        Some(SiteError::Store(error)) => error,
+        Some(SiteError::Keys(error)) => error,
+        Some(SiteError::Cloud(error)) => error,
+        Some(_) => return cause,
+        None => match (cause.downcast_ref::<InputError>(), cause.downcast_ref::<UpError>()) {
+            (Some(InputError::State(error)), _) => error,
+            (Some(InputError::Cache(error)), _) => error,
+            (_, Some(UpError::Store(error))) => error,
+            (_, Some(UpError::Cloud(error))) => error,
+            (_, Some(UpError::Render(error))) => error,
+            _ => match cause.downcast_ref::<ImageError>() {
+                Some(ImageError::Blob(error)) => error,
+                Some(ImageError::Cache(error)) => error,
+                Some(ImageError::Store(error)) => error,
+                Some(ImageError::Render(error)) => error,
+                _ => return cause,
+            },
+        },
+    };
+    next
+}
+
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let cause = inner(cause);
     of_files(cause).or_else(|| of_place(cause)).or_else(|| of_remote(cause))
 }
 
@@ -200,6 +226,8 @@ mod tests {
         let inner = StoreError::Io { what: "writing x".into(), source };
         let error = anyhow::Error::new(SiteError::Store(inner)).context("open");
         assert_eq!(of(&error, Exit::Failed), "E0602");
+        let passed_on = anyhow::Error::new(SiteError::Keys(KeysError::Missing("keys".into())));
+        assert_eq!(of(&passed_on, Exit::Failed), "E0505");
         assert_eq!(of(&anyhow::anyhow!("no"), Exit::Usage), "E0400");
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Provider> {
         return None;
     }
     let Some(kind) = node.get("type") else {
-        let problem = Problem::at(&node.place.beginning(), "provider has no type");
+        let problem = Problem::at(&node.place.beginning(), "provider has no type").kind(Flaw::Missing);
         problems.push(problem.expected(format!("type: {}", one_of(PROVIDERS))));
         return None;
     };

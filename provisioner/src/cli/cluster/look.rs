@@ -11,6 +11,7 @@ use super::{LogsArgs, SshArgs, site};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::{Output, out};
 use crate::cluster::look::{self, Seen};
+use crate::cluster::site::SiteError;
 use crate::keys::Keys;
 use crate::names::{ClusterName, MachineId};
 use crate::remote::{Access, log_path, ssh_command};
@@ -143,7 +144,11 @@ pub(super) fn kubeconfig(name: &ClusterName, path: bool) -> Result<Exit, Failure
         out::line(&file.display().to_string());
         return Ok(Exit::Done);
     }
+    let known = state::StateDir::of(name)?.record()?.is_some();
     let text = fs::read_to_string(&file).map_err(|error| {
+        if !known {
+            return site(SiteError::Unknown(name.clone()));
+        }
         Failure::say(Exit::Refused, format!("{}: {error}", file.display()))
             .hint("`continuum cluster up` writes it once the front-end is Ready")
     })?;
@@ -169,6 +174,9 @@ pub(super) async fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let dir = state::StateDir::of(&args.name)?;
+    if dir.record()?.is_none() {
+        return Err(site(SiteError::Unknown(args.name.clone())));
+    }
     let files = match &args.machine {
         Some(machine) => vec![log_path(&dir.logs(), machine)],
         None => files(&dir.logs()),

@@ -267,8 +267,11 @@ impl Decoder {
             ("attempt", [id]) => Event::Attempt((*id).to_owned()),
             ("refuse", _) => Event::Refuse(rest.to_owned()),
             ("out", [offset, length]) => {
-                let offset = offset.parse().map_err(|_| strange())?;
-                self.state = State::Output { offset, left: length.parse().map_err(|_| strange())? };
+                let offset: u64 = offset.parse().map_err(|_| strange())?;
+                let left: u64 = length.parse().map_err(|_| strange())?;
+                // What follows is counted from there; a sum that wraps would put it before what is known.
+                offset.checked_add(left).ok_or_else(strange)?;
+                self.state = State::Output { offset, left };
                 return Ok(None);
             }
             ("tail", [length]) => {
