@@ -85,7 +85,11 @@ fn canaries(lab: &Lab, instance: &str, cluster: &str, front_end: &str) -> Vec<Ca
         Canary { what, value, at_home }
     };
     vec![
-        canary("the operator's key", body(&fs::read_to_string(keys.join("operator")).unwrap()), &["keys/operator"]),
+        canary(
+            "the operator's key",
+            body(&fs::read_to_string(keys.join("operator")).unwrap()),
+            &["keys/operator"],
+        ),
         canary("the seed of host keys", seed.clone(), &["keys/seed"]),
         canary("the seed of host keys in hex", hex(&seed).into_bytes(), &[]),
         canary("the agent's token", agent, &["/token"]),
@@ -96,7 +100,13 @@ fn canaries(lab: &Lab, instance: &str, cluster: &str, front_end: &str) -> Vec<Ca
 }
 
 /// Where a secret is that must not be there.
-fn leaks(lab: &Lab, instance: &str, cluster: &str, canaries: &[Canary], texts: &[(String, Vec<u8>)]) -> Vec<String> {
+fn leaks(
+    lab: &Lab,
+    instance: &str,
+    cluster: &str,
+    canaries: &[Canary],
+    texts: &[(String, Vec<u8>)],
+) -> Vec<String> {
     let mut leaks = Vec::new();
     for (name, text) in texts {
         let found = canaries.iter().filter(|canary| contains(text, &canary.value));
@@ -172,8 +182,22 @@ fn no_secret_is_anywhere_but_at_home() {
         vec!["cluster", "logs", "bird"],
         vec!["cluster", "logs", "bird", "--console"],
         vec!["sandbox", "status", "-o", "json", "-vv"],
-        vec!["cluster", "ssh", "bird", "bird-workers-2", "--", "ls -lR /run/continuum /var/lib/continuum; cat /root/used"],
-        vec!["cluster", "ssh", "bird", "bird-workers-2", "--", "env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline"],
+        vec![
+            "cluster",
+            "ssh",
+            "bird",
+            "bird-workers-2",
+            "--",
+            "ls -lR /run/continuum /var/lib/continuum; cat /root/used",
+        ],
+        vec![
+            "cluster",
+            "ssh",
+            "bird",
+            "bird-workers-2",
+            "--",
+            "env; cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline",
+        ],
     ] {
         let (ended, seen) = sampled(|| lab.run(&args));
         assert_eq!(ended.code, Some(0), "{ended}");
@@ -195,7 +219,9 @@ fn no_secret_is_anywhere_but_at_home() {
         found.extend(canary.map(|canary| format!("{} in {:?}", canary.what, String::from_utf8_lossy(text))));
     }
     let said = format!("{}{}", ended.out, ended.err).into_bytes();
-    found.extend(canaries.iter().filter(|c| contains(&said, &c.value)).map(|c| format!("{} in `down`", c.what)));
+    found.extend(
+        canaries.iter().filter(|c| contains(&said, &c.value)).map(|c| format!("{} in `down`", c.what)),
+    );
     assert!(found.is_empty(), "{} leaks:\n{}", found.len(), found.join("\n"));
     lab.close();
 }

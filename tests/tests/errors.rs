@@ -87,6 +87,9 @@ fn areas() -> Vec<Area> {
 /// Runs a shell in a case's folder, with the program on its path and nothing of the user's own.
 fn shell(folder: &Path, script: &str, run: &str) -> std::process::Output {
     let home = folder.display();
+    // An instance for each case: some start an agent, which ends by itself, and none may meet another's.
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let instance: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     Command::new("timeout")
         .args(["--kill-after=5", PATIENCE, "sh", "-ec", script])
         .current_dir(folder)
@@ -95,7 +98,7 @@ fn shell(folder: &Path, script: &str, run: &str) -> std::process::Output {
         .env("HOME", folder)
         .env("XDG_STATE_HOME", folder.join("state"))
         .env("CONTINUUM_CACHE", folder.join("cache"))
-        .env("CONTINUUM_SANDBOX", "errors-reference")
+        .env("CONTINUUM_SANDBOX", format!("errors-{instance}"))
         .env("RUN", run)
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null())
@@ -219,7 +222,11 @@ fn the_error_reference_is_what_users_see() {
         for (line, (is, should)) in now.trim().lines().zip(text.trim().lines()).enumerate() {
             assert_eq!(is, should, "line {line} behind the mark; run again with CONTINUUM_BLESS=1");
         }
-        assert_eq!(now.trim().lines().count(), text.trim().lines().count(), "run again with CONTINUUM_BLESS=1");
+        assert_eq!(
+            now.trim().lines().count(),
+            text.trim().lines().count(),
+            "run again with CONTINUUM_BLESS=1"
+        );
     }
 }
 

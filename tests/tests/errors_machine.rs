@@ -28,7 +28,8 @@ fn up(lab: &Lab, kind: &str) -> Ended {
 fn shown(lab: &Lab, kind: &str, ended: &Ended) -> String {
     let from = ended.err.find("error: ").unwrap_or_else(|| panic!("no error in {ended}"));
     let state = lab.state(kind).parent().unwrap().parent().unwrap().display().to_string();
-    let text = ended.err[from..].replace(&state, "/home/you").replace(&root().display().to_string(), "/home/you");
+    let text =
+        ended.err[from..].replace(&state, "/home/you").replace(&root().display().to_string(), "/home/you");
     let noise = |line: &&str| !(line.starts_with("    | ") && line.contains("Cannot fork"));
     text.lines().filter(noise).map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
@@ -56,10 +57,14 @@ fn what_goes_wrong_on_a_machine_is_shown_and_stays_there() {
                     }
                     let expected = fs::read_to_string(&path).unwrap();
                     if text != expected.trim_end() {
-                        wrong.lock().unwrap().push(format!("{kind}: expected\n{expected}\nbut it is\n{text}"));
+                        wrong
+                            .lock()
+                            .unwrap()
+                            .push(format!("{kind}: expected\n{expected}\nbut it is\n{text}"));
                     }
                     // The machine is as well as before: it takes commands, and can be taken down.
-                    let echo = lab.run(&["cluster", "ssh", kind, &format!("{kind}-front-end-1"), "--", "echo here"]);
+                    let echo =
+                        lab.run(&["cluster", "ssh", kind, &format!("{kind}-front-end-1"), "--", "echo here"]);
                     if echo.out != "here\n" {
                         wrong.lock().unwrap().push(format!("{kind}: {echo}"));
                     }

@@ -20,11 +20,27 @@ enum Way {
 
 /// What is tried, as a script that succeeds if it got out. None of them changes anything if it does.
 const WAYS: &[(&str, Way, &str)] = &[
-    ("read a disk of the computer through a node on the machine's disk", Way::Closed, "mknod /root/d b $DISK && head -c 512 /root/d"),
-    ("read a disk through a node in the folder of images", Way::Closed, "mknod /var/lib/containerd/d b $DISK && head -c 512 /var/lib/containerd/d"),
+    (
+        "read a disk of the computer through a node on the machine's disk",
+        Way::Closed,
+        "mknod /root/d b $DISK && head -c 512 /root/d",
+    ),
+    (
+        "read a disk through a node in the folder of images",
+        Way::Closed,
+        "mknod /var/lib/containerd/d b $DISK && head -c 512 /var/lib/containerd/d",
+    ),
     ("read a disk through a node in /dev", Way::ClosedOnV1, "mknod /dev/d b $DISK && head -c 512 /dev/d"),
-    ("read a disk through a node on a file system of its own", Way::ClosedOnV1, "mount -t tmpfs none /mnt && mknod /mnt/d b $DISK && head -c 512 /mnt/d"),
-    ("mount a disk of the computer", Way::ClosedOnV1, "rm -f /dev/d; mknod /dev/d b $DISK && mount -o ro /dev/d /mnt"),
+    (
+        "read a disk through a node on a file system of its own",
+        Way::ClosedOnV1,
+        "mount -t tmpfs none /mnt && mknod /mnt/d b $DISK && head -c 512 /mnt/d",
+    ),
+    (
+        "mount a disk of the computer",
+        Way::ClosedOnV1,
+        "rm -f /dev/d; mknod /dev/d b $DISK && mount -o ro /dev/d /mnt",
+    ),
     ("read the computer's memory", Way::Closed, "mknod /dev/mem2 c 1 1 && head -c 16 /dev/mem2"),
     ("use the computer's ports", Way::Closed, "mknod /dev/port2 c 1 4 && head -c 1 /dev/port2"),
     ("read the kernel's memory", Way::Closed, "head -c 16 /proc/kcore"),
@@ -34,26 +50,90 @@ const WAYS: &[(&str, Way, &str)] = &[
     ("choose who loads modules", Way::Closed, "test -w /proc/sys/kernel/modprobe"),
     ("drop the computer's caches", Way::Closed, "test -w /proc/sys/vm/drop_caches"),
     ("limit the computer's files", Way::Closed, "test -w /proc/sys/fs/file-max"),
-    ("register a kind of program", Way::Closed, "ls /proc/sys/fs/binfmt_misc/ >/dev/null 2>&1; test -w /proc/sys/fs/binfmt_misc/register"),
+    (
+        "register a kind of program",
+        Way::Closed,
+        "ls /proc/sys/fs/binfmt_misc/ >/dev/null 2>&1; test -w /proc/sys/fs/binfmt_misc/register",
+    ),
     ("move interrupts", Way::Closed, "find /proc/irq -name smp_affinity -writable | grep -q ."),
-    ("choose who is told of devices", Way::Closed, "test -w /sys/kernel/uevent_helper || test -w /sys/kernel"),
+    (
+        "choose who is told of devices",
+        Way::Closed,
+        "test -w /sys/kernel/uevent_helper || test -w /sys/kernel",
+    ),
     ("put the computer to sleep", Way::Closed, "test -w /sys/power/state || test -w /sys"),
     ("change a disk's queue", Way::Closed, "find /sys/block/*/queue/ -name scheduler -writable | grep -q ."),
-    ("change a module's settings", Way::Closed, "find /sys/module -path '*/parameters/*' -writable | grep -q ."),
-    ("have a program run when a control group empties", Way::Closed, "find /sys/fs/cgroup -maxdepth 2 -name release_agent | grep -q ."),
-    ("change its own limits from outside", Way::Closed, "find /sys/fs/cgroup -maxdepth 2 -name 'continuum.*' | grep -q ."),
+    (
+        "change a module's settings",
+        Way::Closed,
+        "find /sys/module -path '*/parameters/*' -writable | grep -q .",
+    ),
+    (
+        "have a program run when a control group empties",
+        Way::Closed,
+        "find /sys/fs/cgroup -maxdepth 2 -name release_agent | grep -q .",
+    ),
+    (
+        "change its own limits from outside",
+        Way::Closed,
+        "find /sys/fs/cgroup -maxdepth 2 -name 'continuum.*' | grep -q .",
+    ),
     ("set the computer's clock", Way::Closed, "date -s @$(date +%s)"),
-    ("load a module", Way::Closed, "b=$(sed -n 's/^CapBnd:[[:space:]]*//p' /proc/self/status); test $(( (0x$b >> 16) & 1 )) = 1"),
-    ("see the computer's processes", Way::Closed, "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -q 'sandbox agent'"),
-    ("stop a process of the computer", Way::Closed, "kill -0 $OUTSIDE && grep -q continuum /proc/$OUTSIDE/cmdline"),
-    ("look through a process's eyes at the computer's files", Way::Closed, "for p in /proc/[0-9]*; do test -e $p/root/var/lib/continuum/sandbox && exit 0; done; exit 1"),
-    ("find the agent's socket", Way::Closed, "test -e /run/continuum/sandbox || grep -q agent.sock /proc/net/unix"),
-    ("find another machine's disk", Way::Closed, "test -e /var/lib/continuum/sandbox || grep -q upper= /proc/self/mounts && ls $(grep -o 'upperdir=[^,]*' /proc/self/mounts | head -1 | cut -d= -f2)"),
-    ("change a file that machines share", Way::Closed, "touch /var/lib/continuum/shared/x || { f=$(find /var/lib/continuum/shared -type f | head -1); test -n \"$f\" && test -w \"$f\"; }"),
-    ("change its own size", Way::Closed, "test -w /sys/devices/system/cpu/online && echo 0 >/sys/devices/system/cpu/cpu0/online"),
-    ("see the computer's network", Way::Closed, "test -e /sys/class/net/slirp0 || grep -v 'lo:\\|eth0:\\|Inter\\|face\\|sit0\\|tunl0\\|ip6tnl0' /proc/net/dev | grep -q :"),
-    ("make its kernel files writable again, on purpose", Way::Open, "mount -o remount,rw,bind /sys && test -w /sys/kernel; r=$?; mount -o remount,ro,bind /sys; exit $r"),
-    ("mount the kernel's files anew, on purpose", Way::Open, "mkdir -p /mnt/p && mount -t proc proc /mnt/p && test -w /mnt/p/sysrq-trigger; r=$?; umount /mnt/p; exit $r"),
+    (
+        "load a module",
+        Way::Closed,
+        "b=$(sed -n 's/^CapBnd:[[:space:]]*//p' /proc/self/status); test $(( (0x$b >> 16) & 1 )) = 1",
+    ),
+    (
+        "see the computer's processes",
+        Way::Closed,
+        "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -q 'sandbox agent'",
+    ),
+    (
+        "stop a process of the computer",
+        Way::Closed,
+        "kill -0 $OUTSIDE && grep -q continuum /proc/$OUTSIDE/cmdline",
+    ),
+    (
+        "look through a process's eyes at the computer's files",
+        Way::Closed,
+        "for p in /proc/[0-9]*; do test -e $p/root/var/lib/continuum/sandbox && exit 0; done; exit 1",
+    ),
+    (
+        "find the agent's socket",
+        Way::Closed,
+        "test -e /run/continuum/sandbox || grep -q agent.sock /proc/net/unix",
+    ),
+    (
+        "find another machine's disk",
+        Way::Closed,
+        "test -e /var/lib/continuum/sandbox || grep -q upper= /proc/self/mounts && ls $(grep -o 'upperdir=[^,]*' /proc/self/mounts | head -1 | cut -d= -f2)",
+    ),
+    (
+        "change a file that machines share",
+        Way::Closed,
+        "touch /var/lib/continuum/shared/x || { f=$(find /var/lib/continuum/shared -type f | head -1); test -n \"$f\" && test -w \"$f\"; }",
+    ),
+    (
+        "change its own size",
+        Way::Closed,
+        "test -w /sys/devices/system/cpu/online && echo 0 >/sys/devices/system/cpu/cpu0/online",
+    ),
+    (
+        "see the computer's network",
+        Way::Closed,
+        "test -e /sys/class/net/slirp0 || grep -v 'lo:\\|eth0:\\|Inter\\|face\\|sit0\\|tunl0\\|ip6tnl0' /proc/net/dev | grep -q :",
+    ),
+    (
+        "make its kernel files writable again, on purpose",
+        Way::Open,
+        "mount -o remount,rw,bind /sys && test -w /sys/kernel; r=$?; mount -o remount,ro,bind /sys; exit $r",
+    ),
+    (
+        "mount the kernel's files anew, on purpose",
+        Way::Open,
+        "mkdir -p /mnt/p && mount -t proc proc /mnt/p && test -w /mnt/p/sysrq-trigger; r=$?; umount /mnt/p; exit $r",
+    ),
     ("read the computer's kernel log", Way::Open, "dmesg | grep -q ."),
 ];
 
@@ -72,7 +152,9 @@ fn disk() -> Option<String> {
     let mut disks: Vec<String> = entries
         .flatten()
         .filter(|entry| !entry.file_name().to_string_lossy().starts_with("ram"))
-        .filter(|entry| std::fs::read_to_string(entry.path().join("size")).is_ok_and(|size| size.trim() != "0"))
+        .filter(|entry| {
+            std::fs::read_to_string(entry.path().join("size")).is_ok_and(|size| size.trim() != "0")
+        })
         .filter_map(|entry| std::fs::read_to_string(entry.path().join("dev")).ok())
         .map(|dev| dev.trim().replace(':', " "))
         .collect();

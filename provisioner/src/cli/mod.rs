@@ -116,7 +116,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Noun::Recipe(verb) => recipe::run(&verb, cli.global.output),
         Noun::Bundle(command) => {
             let recipes = || Ok(crate::cluster::input::recipe_files(command.recipes())?);
-            bundle::run(&command, cli.global.output, &recipes, &mut out::stdout())?;
+            bundle::run(&command, cli.global.output, &recipes, &mut out::stdout()).map_err(of_bundle)?;
             Ok(Exit::Done)
         }
         Noun::Sandbox(command) => {
@@ -129,6 +129,17 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
     }
+}
+
+/// A bundle that was given and is not right is input that is refused; what the system or the network does is not.
+fn of_bundle(error: anyhow::Error) -> Failure {
+    use crate::bundle::BundleError as E;
+    let exit = match error.downcast_ref::<E>() {
+        Some(E::NoBundle { .. } | E::Manifest { .. } | E::Version { .. }) => Exit::Refused,
+        Some(E::Unsafe { .. } | E::CutShort { .. } | E::Damaged { .. }) => Exit::Refused,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, error)
 }
 
 /// Tracing goes to stderr: warnings by default, more with `-v`, anything with `CONTINUUM_LOG`.

@@ -98,7 +98,8 @@ fn front_ends(topology: &Topology, problems: &mut Problems) {
     match (all.next(), all.next()) {
         (None, _) => {
             let problem =
-                Problem::of(format!("the template makes no front-end: it has no node of type {FRONT_END}")).kind(Flaw::Missing);
+                Problem::of(format!("the template makes no front-end: it has no node of type {FRONT_END}"))
+                    .kind(Flaw::Missing);
             problems.push(problem.help("add one to its node_templates"));
         }
         (Some(first), Some(second)) => problems.push(
@@ -264,7 +265,8 @@ impl Reader<'_> {
             (None, None) => "the size",
         };
         let message = format!("{missing} of pool {pool:?} is missing");
-        self.problems.push(Problem::at(&node.place.beginning(), message).kind(Flaw::Missing).expected(example));
+        self.problems
+            .push(Problem::at(&node.place.beginning(), message).kind(Flaw::Missing).expected(example));
         None
     }
 

@@ -252,7 +252,11 @@ fn schema(node: &Node, fallback: &Key, what: &str, problems: &mut Problems) -> S
     let type_name = match node.get("type") {
         Some(node) => read::name(node, "type", problems),
         None => {
-            problems.push(Problem::at(&fallback.place, format!("{what} has no type")).kind(Flaw::Missing).expected("type: …"));
+            problems.push(
+                Problem::at(&fallback.place, format!("{what} has no type"))
+                    .kind(Flaw::Missing)
+                    .expected("type: …"),
+            );
             None
         }
     };
@@ -346,7 +350,11 @@ fn range(node: &Node, what: &str, problems: &mut Problems) -> (u64, Option<u64>)
 
 fn type_of(entry: &Entry, what: &str, problems: &mut Problems) -> Option<Key> {
     let Some(node) = entry.value.get("type") else {
-        problems.push(Problem::at(&entry.key.place, format!("{what} has no type")).kind(Flaw::Missing).expected("type: …"));
+        problems.push(
+            Problem::at(&entry.key.place, format!("{what} has no type"))
+                .kind(Flaw::Missing)
+                .expected("type: …"),
+        );
         return None;
     };
     read::name(node, what, problems)

@@ -75,7 +75,11 @@ impl<'a> Resolver<'a> {
             if value.is_none() && definition.required && !excused {
                 let place = self.place(owner).unwrap_or(&definition.name.place).clone();
                 let message = format!("{what}: property {name:?} is missing");
-                problems.push(Problem::at(&place, message).kind(Flaw::Missing).expected(format!("properties: {{{name}: …}}")));
+                problems.push(
+                    Problem::at(&place, message)
+                        .kind(Flaw::Missing)
+                        .expected(format!("properties: {{{name}: …}}")),
+                );
             }
             values.extend(value.map(|value| (name.clone(), value)));
         }

@@ -210,7 +210,8 @@ fn edges(
                 Problem::at(
                     &used.name.place,
                     format!("{} has no requirement {:?}", template.type_name.name, used.name.name),
-                ).kind(Flaw::NotThere)
+                )
+                .kind(Flaw::NotThere)
                 .expected(one_of(known.iter().copied()))
                 .maybe_help(did_you_mean(&used.name.name, known.iter().copied())),
             ),

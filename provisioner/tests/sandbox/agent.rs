@@ -123,10 +123,16 @@ async fn a_request_without_the_token_is_refused() {
         "GET http://x/v1/machines".into(),
     ];
     for route in &routes {
-        for header in ["", "Authorization: Bearer wrong\r\n", "Authorization: Bearer \r\n", "Authorization: Basic eDp5\r\n"] {
+        for header in [
+            "",
+            "Authorization: Bearer wrong\r\n",
+            "Authorization: Bearer \r\n",
+            "Authorization: Basic eDp5\r\n",
+        ] {
             let mut stream = UnixStream::connect(lab.paths.socket()).unwrap();
-            let request =
-                format!("{route} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n{header}\r\n");
+            let request = format!(
+                "{route} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n{header}\r\n"
+            );
             stream.write_all(request.as_bytes()).unwrap();
             let mut reply = String::new();
             stream.read_to_string(&mut reply).unwrap();

@@ -105,7 +105,6 @@ async fn a_clusters_token_opens_its_own_cluster_at_the_gateway_and_no_other() {
     }
     assert_eq!(lab.running(&two.id).await, two);
     let script = format!(
-        "openssl s_client    let script = format!(
         "openssl s_client -connect {address} </dev/null 2>/dev/null | openssl x509 -outform der | sha256sum | cut -d' ' -f1"
     );
     assert_eq!(lab.inside(&one, &script).trim(), fingerprint);

@@ -149,8 +149,13 @@ pub(super) fn kubeconfig(name: &ClusterName, path: bool) -> Result<Exit, Failure
         if !known {
             return site(SiteError::Unknown(name.clone()));
         }
-        Failure::say(Exit::Refused, format!("{}: {error}", file.display()))
-            .hint("`continuum cluster up` writes it once the front-end is Ready")
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => {
+                format!("{name} has no kubeconfig yet: there is no {}", file.display())
+            }
+            _ => format!("cannot read {}: {error}", file.display()),
+        };
+        Failure::say(Exit::Refused, why).hint("`continuum cluster up` writes it once the front-end is Ready")
     })?;
     out::line(text.trim_end());
     Ok(Exit::Done)
@@ -185,8 +190,9 @@ pub(super) async fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
         return Err(Failure::say(Exit::Refused, format!("no machine of {} has a log yet", args.name)));
     }
     for file in files {
-        let text = fs::read(&file)
-            .map_err(|error| Failure::say(Exit::Refused, format!("{}: {error}", file.display())))?;
+        let text = fs::read(&file).map_err(|error| {
+            Failure::say(Exit::Refused, format!("no log to show: {}: {error}", file.display()))
+        })?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         out::line(&format!("==> {name} <==\n{}", tail(&String::from_utf8_lossy(&text))));
     }

@@ -197,6 +197,7 @@ fn site(error: SiteError) -> Failure {
     match error {
         SiteError::Store(StoreError::Locked { .. }) => Failure::new(Exit::Locked, error),
         SiteError::Cloud(ProviderError::Rejected { .. } | ProviderError::Unavailable { .. })
+        | SiteError::Store(StoreError::Io { .. })
         | SiteError::State(_)
         | SiteError::Keys(_) => Failure::new(Exit::Environment, error),
         SiteError::Unknown(_) => {

@@ -17,7 +17,8 @@ pub const LAUNCHER: &str = "/usr/bin/setpriv";
 
 /// Powers over the whole computer that no node needs: kernel modules, raw memory and ports, the clock, wake-up
 /// timers, and the rules of mandatory access control.
-const GIVEN_UP: [&str; 6] = ["sys_module", "sys_rawio", "sys_time", "wake_alarm", "mac_admin", "mac_override"];
+const GIVEN_UP: [&str; 6] =
+    ["sys_module", "sys_rawio", "sys_time", "wake_alarm", "mac_admin", "mac_override"];
 
 /// Below `/proc`: writing there acts on the computer. `sys/net` belongs to the machine and stays writable.
 const READ_ONLY: [&str; 8] = ["sysrq-trigger", "bus", "fs", "irq", "scsi", "acpi", "sys/fs", "sys/dev"];
