@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use continuum_tests::{Lab, root};
+use continuum_tests::{Lab, bundle, root};
 use provisioner::provider::sandbox::machine::pause;
 use serde_json::Value;
 
@@ -135,6 +135,15 @@ fn leaks(
     leaks
 }
 
+/// Arguments and environments that have a secret.
+fn in_processes(canaries: &[Canary], processes: &HashSet<Vec<u8>>) -> Vec<String> {
+    let leak = |text: &Vec<u8>| {
+        let canary = canaries.iter().find(|canary| contains(text, &canary.value))?;
+        Some(format!("{} in {:?}", canary.what, String::from_utf8_lossy(text)))
+    };
+    processes.iter().filter_map(leak).collect()
+}
+
 /// Everything of a cluster's folder is ours alone.
 fn modes(folder: &Path) {
     for entry in fs::read_dir(folder).unwrap().flatten() {
@@ -214,14 +223,50 @@ fn no_secret_is_anywhere_but_at_home() {
     assert!(processes.len() > 100, "only {} processes were seen", processes.len());
     println!("{} different arguments and environments of processes", processes.len());
     let mut found = found_before;
-    for text in &processes {
-        let canary = canaries.iter().find(|canary| contains(text, &canary.value));
-        found.extend(canary.map(|canary| format!("{} in {:?}", canary.what, String::from_utf8_lossy(text))));
-    }
+    found.extend(in_processes(&canaries, &processes));
     let said = format!("{}{}", ended.out, ended.err).into_bytes();
     found.extend(
         canaries.iter().filter(|c| contains(&said, &c.value)).map(|c| format!("{} in `down`", c.what)),
     );
+    assert!(found.is_empty(), "{} leaks:\n{}", found.len(), found.join("\n"));
+    lab.close();
+}
+
+/// What Kubernetes itself keeps secret: the authority's key and the tokens that nodes join with.
+#[test]
+fn no_secret_of_a_real_cluster_is_anywhere_but_at_home() {
+    let Some(bundle) = bundle() else { return };
+    let Some(lab) = Lab::open("canary-k8s").map(|lab| lab.with_bundle(bundle)) else { return };
+    let text = "name: nest\ntemplate: elastic-kubernetes\nprovider: {type: sandbox, internet: false}\ninputs:\n  \
+                front_end: {cpu: 2, memory: 4Gi}\n  workers:\n    shape: {cpu: 1, memory: 3Gi}\n    count: 1\n";
+    let file = lab.write("nest.yaml", text);
+    let (ended, mut processes) = sampled(|| lab.run(&["cluster", "up", &file, "--yes", "-o", "json", "-vv"]));
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let texts = vec![("what `up` printed".to_owned(), format!("{}{}", ended.out, ended.err).into_bytes())];
+    modes(&lab.state("nest"));
+    let instance = lab.status()["agent"]["instance"].as_str().unwrap().to_owned();
+    let on = |script: &str| lab.ok(&["cluster", "ssh", "nest", "nest-front-end-1", "--", script]);
+    let key = on("cat /etc/kubernetes/pki/ca.key");
+    let tokens =
+        on("kubeadm token list -o jsonpath='{.token}{\"\\n\"}' --kubeconfig /etc/kubernetes/admin.conf");
+    let mut canaries = vec![Canary {
+        what: "the authority's key",
+        value: body(&key),
+        at_home: &["etc/kubernetes/pki/ca.key"],
+    }];
+    // Only the second half of a token is secret. etcd has it as Kubernetes writes it.
+    let secrets = tokens.lines().filter_map(|token| token.split_once('.'));
+    canaries.extend(secrets.map(|(_, secret)| Canary {
+        what: "a join token",
+        value: secret.as_bytes().to_vec(),
+        at_home: &[".wal", "/db", ".snap"],
+    }));
+    assert!(canaries.len() > 1, "no token was found: {tokens}");
+    let mut found = leaks(&lab, &instance, "nest", &canaries, &texts);
+    let (ended, seen) = sampled(|| lab.run(&["cluster", "down", "nest", "--yes"]));
+    assert_eq!(ended.code, Some(0), "{ended}");
+    processes.extend(seen);
+    found.extend(in_processes(&canaries, &processes));
     assert!(found.is_empty(), "{} leaks:\n{}", found.len(), found.join("\n"));
     lab.close();
 }

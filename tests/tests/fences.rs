@@ -87,7 +87,7 @@ const WAYS: &[(&str, Way, &str)] = &[
     (
         "see the computer's processes",
         Way::Closed,
-        "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -q 'sandbox agent'",
+        "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -q 'sandbox [a]gent'",
     ),
     (
         "stop a process of the computer",
@@ -115,11 +115,6 @@ const WAYS: &[(&str, Way, &str)] = &[
         "touch /var/lib/continuum/shared/x || { f=$(find /var/lib/continuum/shared -type f | head -1); test -n \"$f\" && test -w \"$f\"; }",
     ),
     (
-        "change its own size",
-        Way::Closed,
-        "test -w /sys/devices/system/cpu/online && echo 0 >/sys/devices/system/cpu/cpu0/online",
-    ),
-    (
         "see the computer's network",
         Way::Closed,
         "test -e /sys/class/net/slirp0 || grep -v 'lo:\\|eth0:\\|Inter\\|face\\|sit0\\|tunl0\\|ip6tnl0' /proc/net/dev | grep -q :",
@@ -132,7 +127,7 @@ const WAYS: &[(&str, Way, &str)] = &[
     (
         "mount the kernel's files anew, on purpose",
         Way::Open,
-        "mkdir -p /mnt/p && mount -t proc proc /mnt/p && test -w /mnt/p/sysrq-trigger; r=$?; umount /mnt/p; exit $r",
+        "mkdir -p /mnt/p && mount -t proc proc /mnt/p && test -w /mnt/p/sys/kernel/core_pattern; r=$?; umount /mnt/p; exit $r",
     ),
     ("read the computer's kernel log", Way::Open, "dmesg | grep -q ."),
 ];

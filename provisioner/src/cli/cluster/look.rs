@@ -144,7 +144,7 @@ pub(super) fn kubeconfig(name: &ClusterName, path: bool) -> Result<Exit, Failure
         out::line(&file.display().to_string());
         return Ok(Exit::Done);
     }
-    let known = state::StateDir::of(name)?.record()?.is_some();
+    let known = state::StateDir::of(name)?.record().map_err(|error| site(error.into()))?.is_some();
     let text = fs::read_to_string(&file).map_err(|error| {
         if !known {
             return site(SiteError::Unknown(name.clone()));
@@ -179,7 +179,7 @@ pub(super) async fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let dir = state::StateDir::of(&args.name)?;
-    if dir.record()?.is_none() {
+    if dir.record().map_err(|error| site(error.into()))?.is_none() {
         return Err(site(SiteError::Unknown(args.name.clone())));
     }
     let files = match &args.machine {
