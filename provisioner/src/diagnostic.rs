@@ -166,8 +166,8 @@ pub struct Problem {
     pub message: String,
     /// What was expected there; stands beside the caret.
     pub expected: String,
-    /// What to do.
-    pub help: Option<String>,
+    /// What to do. Boxed: a problem is passed around as the error of many functions.
+    pub help: Option<Box<str>>,
     /// Other places that matter: "first given here".
     pub notes: Vec<(Place, String)>,
 }
@@ -208,14 +208,14 @@ impl Problem {
     /// Says what to do.
     #[must_use]
     pub fn help(mut self, text: impl Into<String>) -> Self {
-        self.help = Some(text.into());
+        self.help = Some(text.into().into_boxed_str());
         self
     }
 
     /// Says what to do, if there is something to say.
     #[must_use]
     pub fn maybe_help(mut self, text: Option<String>) -> Self {
-        self.help = text.or(self.help);
+        self.help = text.map(String::into_boxed_str).or(self.help);
         self
     }
 

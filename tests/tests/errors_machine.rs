@@ -10,8 +10,7 @@ use continuum_tests::{Ended, Lab, root};
 use serde_json::Value;
 
 /// What goes wrong, and the exit code.
-const KINDS: &[(&str, i32)] =
-    &[("endless", 1), ("question", 1), ("loud", 1), ("bomb", 1), ("full", 1), ("killed", 1)];
+const KINDS: &[(&str, i32)] = &[("endless", 1), ("question", 1), ("loud", 1), ("bomb", 1), ("full", 1)];
 
 fn up(lab: &Lab, kind: &str) -> Ended {
     let template = root().join("tests/recipes-trouble/template.yaml");
@@ -30,8 +29,12 @@ fn shown(lab: &Lab, kind: &str, ended: &Ended) -> String {
     let state = lab.state(kind).parent().unwrap().parent().unwrap().display().to_string();
     let text =
         ended.err[from..].replace(&state, "/home/you").replace(&root().display().to_string(), "/home/you");
-    let noise = |line: &&str| !(line.starts_with("    | ") && line.contains("Cannot fork"));
-    text.lines().filter(noise).map(str::trim_end).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    if kind == "bomb" {
+        // Which of a thousand shells says last that it cannot fork is another one each time.
+        lines.retain(|line| !line.starts_with("    |"));
+    }
+    lines.join("\n")
 }
 
 #[test]
@@ -79,9 +82,9 @@ fn what_goes_wrong_on_a_machine_is_shown_and_stays_there() {
 }
 
 #[test]
-fn a_recipe_may_reboot_its_machine_and_end_its_sshd() {
+fn a_recipe_may_reboot_its_machine_end_its_sshd_and_be_killed() {
     let Some(lab) = Lab::open("reboot") else { return };
-    for kind in ["reboot", "deaf"] {
+    for kind in ["killed", "reboot", "deaf"] {
         let ended = up(&lab, kind);
         assert_eq!(ended.code, Some(0), "{ended}");
         let status: Value =

@@ -5,6 +5,7 @@
 //! get out can undo the read-only mounts (`docs/explanation/security.md` has the list of what is tried and what stays
 //! open). Invariant: a kubelet, containerd and privileged pods work as on a machine of a cloud.
 
+use std::fs;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -34,8 +35,18 @@ pub fn launch(program: &str) -> Vec<String> {
     vec![format!("--bounding-set={less}"), format!("--inh-caps={less}"), "--".into(), program.into()]
 }
 
-/// Makes the mounts of a machine's root what the module says. Everything is mounted already.
-pub fn close(root: &Path) -> Result<(), StepError> {
+/// Makes the mounts of a machine's root what the module says. Everything is mounted already; `meminfo` is what the
+/// machine will see of its memory.
+pub fn close(root: &Path, meminfo: &Path) -> Result<(), StepError> {
+    let text = fs::read_to_string(meminfo).map_err(StepError::at(format!("read {}", meminfo.display())))?;
+    // The kernel's own shares are of the computer's memory: one file in /run would be the end of the machine.
+    let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    for (path, share) in [("run", 5), ("dev/shm", 2)] {
+        let path = root.join(path);
+        let size = format!("size={}k", kilobytes(&text) / share);
+        mount(None::<&str>, &path, None::<&str>, MsFlags::MS_REMOUNT | quiet, Some(size.as_str()))
+            .map_err(StepError::at(format!("limit {}", path.display())))?;
+    }
     // A block device that somebody makes on the machine's disk cannot be opened.
     remount(root, MsFlags::MS_NODEV)?;
     for name in init::REAL_DISK {
@@ -52,6 +63,12 @@ pub fn close(root: &Path) -> Result<(), StepError> {
     remount(&root.join("sys"), quiet)
 }
 
+/// The machine's memory; a tenth of the smallest shape if the view is strange.
+fn kilobytes(meminfo: &str) -> u64 {
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    total.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(64 << 10)
+}
+
 fn remount(path: &Path, flags: MsFlags) -> Result<(), StepError> {
     let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | flags;
     match mount(None::<&str>, path, None::<&str>, flags, None::<&str>) {
@@ -63,6 +80,12 @@ fn remount(path: &Path, flags: MsFlags) -> Result<(), StepError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machines_memory_is_read_from_its_view() {
+        assert_eq!(kilobytes("MemTotal:        524288 kB\nMemFree:  1 kB\n"), 524_288);
+        assert_eq!(kilobytes(""), 65_536);
+    }
 
     #[test]
     fn pid_1_starts_with_fewer_powers() {

@@ -52,7 +52,7 @@ pub fn run(file: &Path, console: &Path) -> Result<(), StepError> {
     let shared = root.join("var/lib/continuum/shared");
     bind(&boot.blobs, &shared)?;
     read_only(&shared)?;
-    fence::close(&root)?;
+    fence::close(&root, &boot.dir.join("views/meminfo"))?;
     pivot(&root)?;
     let error = Command::new(fence::LAUNCHER)
         .args(fence::launch("/lib/systemd/systemd"))
