@@ -1,6 +1,5 @@
 //! What fuzzing found, and one good input of each kind, kept in `tests/corpus/TARGET/`: every parser takes each of them
 //! without a panic, a hang or a full memory. The targets themselves are in `fuzz/`.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::time::Duration;

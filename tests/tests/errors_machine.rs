@@ -1,7 +1,7 @@
 //! Recipes that go wrong on the machine itself, on real machines: what a user sees is in `tests/errors/machine/`, and
 //! in the error reference. After a change: `CONTINUUM_BLESS=1 cargo test -p continuum-tests --test errors_machine`.
 //! Needs root; says so and passes without.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says how far it came")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::sync::Mutex;

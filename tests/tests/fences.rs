@@ -1,7 +1,6 @@
 //! The known ways out of a machine of the sandbox, each tried inside a real one. Accidents and pods stay inside; what a
 //! determined root could still do is in the list too, so that `docs/explanation/security.md` stays true.
 //! Needs root; says so and passes without.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it saw")]
 
 use std::fmt::Write as _;
 
