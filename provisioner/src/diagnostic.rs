@@ -105,17 +105,69 @@ impl fmt::Debug for Place {
     }
 }
 
+/// What sort of thing is wrong: a code that programs know it by (`docs/reference/errors.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Flaw {
+    /// The text is no YAML, or more than is read.
+    Yaml,
+    /// A key that is not known.
+    UnknownKey,
+    /// Known, and not built yet.
+    NotBuilt,
+    /// Something is missing.
+    Missing,
+    /// A value of the wrong kind.
+    WrongKind,
+    /// A value that is not possible there.
+    #[default]
+    Value,
+    /// A name of something that is not there.
+    NotThere,
+    /// A file that cannot be read.
+    Unreadable,
+}
+
+impl Flaw {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Yaml,
+        Self::UnknownKey,
+        Self::NotBuilt,
+        Self::Missing,
+        Self::WrongKind,
+        Self::Value,
+        Self::NotThere,
+        Self::Unreadable,
+    ];
+
+    /// The stable code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Unreadable => "E0100",
+            Self::Yaml => "E0101",
+            Self::UnknownKey => "E0102",
+            Self::NotBuilt => "E0103",
+            Self::Missing => "E0104",
+            Self::WrongKind => "E0105",
+            Self::Value => "E0106",
+            Self::NotThere => "E0107",
+        }
+    }
+}
+
 /// One thing that is wrong. `Display` is the whole message with its snippet, without colour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
+    /// Of which sort it is.
+    pub kind: Flaw,
     /// Where; `None` for a file that could not be read at all.
     pub place: Option<Place>,
     /// What is wrong.
     pub message: String,
     /// What was expected there; stands beside the caret.
     pub expected: String,
-    /// What to do.
-    pub help: Option<String>,
+    /// What to do. Boxed: a problem is passed around as the error of many functions.
+    pub help: Option<Box<str>>,
     /// Other places that matter: "first given here".
     pub notes: Vec<(Place, String)>,
 }
@@ -129,7 +181,21 @@ impl Problem {
     /// A problem with no place in a text.
     pub fn of(message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { place: None, message, expected: String::new(), help: None, notes: Vec::new() }
+        Self {
+            kind: Flaw::default(),
+            place: None,
+            message,
+            expected: String::new(),
+            help: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Says of which sort it is.
+    #[must_use]
+    pub fn kind(mut self, kind: Flaw) -> Self {
+        self.kind = kind;
+        self
     }
 
     /// Says what was expected, beside the caret.
@@ -142,14 +208,14 @@ impl Problem {
     /// Says what to do.
     #[must_use]
     pub fn help(mut self, text: impl Into<String>) -> Self {
-        self.help = Some(text.into());
+        self.help = Some(text.into().into_boxed_str());
         self
     }
 
     /// Says what to do, if there is something to say.
     #[must_use]
     pub fn maybe_help(mut self, text: Option<String>) -> Self {
-        self.help = text.or(self.help);
+        self.help = text.map(String::into_boxed_str).or(self.help);
         self
     }
 
@@ -176,6 +242,7 @@ impl Serialize for Problem {
             |place: &Place| json!({ "file": place.file(), "line": place.line(), "column": place.column() });
         let notes = self.notes.iter().map(|(place, text)| json!({ "at": at(place), "text": text }));
         json!({
+            "code": self.kind.code(),
             "at": self.place.as_ref().map(at),
             "message": self.message,
             "expected": Some(&self.expected).filter(|text| !text.is_empty()),
@@ -371,6 +438,7 @@ mod tests {
         assert_eq!(
             serde_json::to_value(problem).unwrap(),
             json!({
+                "code": "E0106",
                 "at": {"file": "cluster.yaml", "line": 1, "column": 7},
                 "message": "no name", "expected": "a name", "help": null,
                 "notes": [{"at": {"file": "cluster.yaml", "line": 1, "column": 7}, "text": "see here"}],

@@ -148,6 +148,9 @@ fn plain(value: &Value) -> Result<String, Error> {
 /// The engine's words where they are about the template; where they could hold a value, the kind alone.
 fn explain(error: &Error) -> String {
     use ErrorKind as K;
+    if error.kind() == K::OutOfFuel {
+        return format!("takes more than {FUEL} steps to render: is there a loop that is far too long?");
+    }
     let kind = K::to_string(&error.kind());
     let about_names = matches!(
         error.kind(),
@@ -216,7 +219,11 @@ mod tests {
             ),
             ("x.sh", "{{ name|safe }}", "x.sh:1: unknown filter: filter safe is unknown"),
             ("x.sh", "{{ secret|int }}", "x.sh:1: invalid operation"),
-            ("x.sh", "{{ 'x' * 100000000 }}", "x.sh:1: engine ran out of fuel"),
+            (
+                "x.sh",
+                "{{ 'x' * 100000000 }}",
+                "x.sh:1: takes more than 200000 steps to render: is there a loop that is far too long?",
+            ),
             ("x.sh", "{% if %}", "x.sh:1: syntax error: unexpected end of block"),
         ];
         for (file, source, wanted) in cases {

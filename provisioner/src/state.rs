@@ -56,6 +56,9 @@ pub enum StateError {
     },
 }
 
+/// Files of a cluster's folder that nobody else may read. The keys check theirs themselves.
+const PRIVATE: [&str; 4] = ["cluster.json", "ledger.json", "ledger.json.old", "kubeconfig"];
+
 /// No cluster has a name with a dot.
 const BAKES: &str = ".bake";
 const STAND_INS: &str = ".down";
@@ -141,7 +144,21 @@ impl StateDir {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
             io_at("make folder", path, made)?;
             let meta = io_at("read", path, fs::metadata(path))?;
-            closed(path, &meta)?;
+            closed(path, &meta, 0o700)?;
+        }
+        self.check()
+    }
+
+    /// Checks that what is there is ours and closed to others, whatever the command: keys, ledger and kubeconfig are
+    /// refused where others may have read them, never repaired silently. Nothing there is fine.
+    fn check(&self) -> Result<(), StateError> {
+        let inside = PRIVATE.map(|name| (self.path.join(name), 0o600));
+        for (path, mode) in [(self.path.clone(), 0o700)].into_iter().chain(inside) {
+            match fs::symlink_metadata(&path) {
+                Ok(meta) => closed(&path, &meta, mode)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(StateError::Io { what: "read", path, source }),
+            }
         }
         Ok(())
     }
@@ -194,6 +211,7 @@ impl StateDir {
 
     /// What is remembered, if anything is.
     pub fn record(&self) -> Result<Option<Record>, StateError> {
+        self.check()?;
         let path = self.path.join("cluster.json");
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -212,8 +230,8 @@ impl StateDir {
     }
 }
 
-/// Refuses a folder that others can enter or that belongs to somebody else: keys and kubeconfig are in it.
-fn closed(path: &Path, meta: &fs::Metadata) -> Result<(), StateError> {
+/// Refuses a folder or file that others can use or that belongs to somebody else: keys and kubeconfig are in it.
+fn closed(path: &Path, meta: &fs::Metadata, want: u32) -> Result<(), StateError> {
     let unsafe_because = |why: String, fix: String| StateError::Unsafe { path: path.to_owned(), why, fix };
     let me = nix::unistd::geteuid().as_raw();
     if meta.uid() != me {
@@ -223,7 +241,7 @@ fn closed(path: &Path, meta: &fs::Metadata) -> Result<(), StateError> {
     let mode = meta.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         let why = format!("is open to others (mode {mode:03o})");
-        return Err(unsafe_because(why, format!("chmod 700 {}", path.display())));
+        return Err(unsafe_because(why, format!("chmod {want:o} {}", path.display())));
     }
     Ok(())
 }
@@ -262,8 +280,25 @@ mod tests {
     fn an_open_folder_is_refused_with_the_command_that_closes_it() {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let error = closed(folder.path(), &fs::metadata(folder.path()).unwrap()).unwrap_err();
+        let error = closed(folder.path(), &fs::metadata(folder.path()).unwrap(), 0o700).unwrap_err();
         let path = folder.path().display();
         assert_eq!(error.to_string(), format!("{path} is open to others (mode 755): chmod 700 {path}"));
+    }
+
+    #[test]
+    fn an_open_ledger_is_refused_by_commands_that_only_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = StateDir { path: folder.path().to_owned() };
+        assert_eq!(dir.record().unwrap(), None);
+        let ledger = folder.path().join("ledger.json");
+        fs::write(&ledger, "{}").unwrap();
+        fs::set_permissions(&ledger, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = dir.record().unwrap_err().to_string();
+        let path = ledger.display();
+        assert_eq!(error, format!("{path} is open to others (mode 644): chmod 600 {path}"));
+        // A link to somewhere else would be judged by its target only after it was read.
+        fs::remove_file(&ledger).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", &ledger).unwrap();
+        assert!(dir.record().is_err());
     }
 }

@@ -9,7 +9,7 @@ use include_dir::{Dir, include_dir};
 use serde::Serialize;
 
 use crate::cluster_file::{self, Loaded, Missing, Shelf, schema};
-use crate::diagnostic::{Problem, did_you_mean, one_of};
+use crate::diagnostic::{Flaw, Problem, did_you_mean, one_of};
 use crate::tosca::describe::Description;
 use crate::tosca::{self, File, Template};
 use crate::yaml::MAX_BYTES;
@@ -96,8 +96,8 @@ pub struct Summary {
 impl Templates {
     /// Reads the cluster file at `path`.
     pub fn load(&self, path: &str) -> Result<Loaded, Vec<Problem>> {
-        let file =
-            read_file("", path).map_err(|why| vec![Problem::of(why).help("name your cluster file")])?;
+        let file = read_file("", path)
+            .map_err(|why| vec![Problem::of(why).kind(Flaw::Unreadable).help("name your cluster file")])?;
         cluster_file::read(&file.text, path, self.shelf())
     }
 
@@ -131,8 +131,9 @@ impl Templates {
         let known = self.shipped.keys().map(String::as_str);
         self.shelf().template("", name).map_err(|missing| {
             let problem = match missing {
-                Missing::Unreadable(why) => Problem::of(why),
+                Missing::Unreadable(why) => Problem::of(why).kind(Flaw::Unreadable),
                 Missing::Unknown | Missing::NotBuilt => Problem::of(format!("there is no template {name:?}"))
+                    .kind(Flaw::NotThere)
                     .expected(format!("{}, or a path (./mine.yaml)", one_of(known.clone())))
                     .maybe_help(did_you_mean(name, known)),
             };

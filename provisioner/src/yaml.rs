@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_yaml::granit_parser::{self, ErrorKind, Event, Parser, ScalarStyle, ScanError, Span};
 
-use crate::diagnostic::{Place, Problem, Source};
+use crate::diagnostic::{self, Place, Problem, Source};
 use crate::tree::{Entry, Key, Kind, Node, Scalar, de};
 
 /// The largest file that is read, in bytes. The largest real one, a template with its types, has some tens of kB.
@@ -25,7 +25,7 @@ const MAX_DEPTH: usize = 64;
 pub fn parse(text: &str, file: &str) -> Result<Node, Vec<Problem>> {
     let source = Arc::new(Source { name: file.to_owned(), text: text.to_owned() });
     match left_over_template(&source) {
-        Some(problem) => Err(vec![problem]),
+        Some(problem) => Err(vec![problem.kind(diagnostic::Flaw::Yaml)]),
         None => tree(&source),
     }
 }
@@ -39,6 +39,11 @@ pub fn from_str<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Proble
 }
 
 fn tree(source: &Arc<Source>) -> Result<Node, Vec<Problem>> {
+    let of_the_text = |problem: Problem| problem.kind(diagnostic::Flaw::Yaml);
+    built(source).map_err(|problems| problems.into_iter().map(of_the_text).collect())
+}
+
+fn built(source: &Arc<Source>) -> Result<Node, Vec<Problem>> {
     let (text, file) = (&source.text, &source.name);
     if text.len() > MAX_BYTES {
         let message = format!("{file} has {} bytes: more than {MAX_BYTES} are not read", text.len());

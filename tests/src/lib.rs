@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says why it is skipped")]
 
 mod leftovers;
+pub mod parsers;
 mod run;
 pub mod small;
 

@@ -166,7 +166,7 @@ fn read_manifest(reader: impl Read, path: &Path) -> Result<String, BundleError> 
 }
 
 /// A sound manifest, or why it is not. The version is looked at first: of another one nothing else can be said.
-fn parse_manifest(text: &str, path: &Path) -> Result<Manifest, BundleError> {
+pub fn parse_manifest(text: &str, path: &Path) -> Result<Manifest, BundleError> {
     #[derive(serde::Deserialize)]
     struct Versioned {
         version: u64,

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use super::out;
+use serde_json::{Value, json};
+
+use super::{Output, code, out};
 
 /// What a command's end means to a script (`docs/reference/cli.md` has the table).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,17 +43,21 @@ pub struct Failure {
     pub error: anyhow::Error,
     /// What to do about it: whole lines.
     pub hints: Vec<String>,
+    /// Its code, where its type does not say it.
+    pub code: Option<&'static str>,
+    /// The single problems of a file, for programs.
+    pub problems: Vec<Value>,
 }
 
 impl Failure {
     /// A failure of this kind.
     pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Self { exit, error: error.into(), hints: Vec::new() }
+        Self { exit, error: error.into(), hints: Vec::new(), code: None, problems: Vec::new() }
     }
 
     /// A failure of this kind in one sentence.
     pub fn say(exit: Exit, message: impl fmt::Display) -> Self {
-        Self { exit, error: anyhow::anyhow!("{message}"), hints: Vec::new() }
+        Self::new(exit, anyhow::anyhow!("{message}"))
     }
 
     /// The same with one more thing to do about it.
@@ -61,8 +67,27 @@ impl Failure {
         self
     }
 
-    /// Prints the chain of causes once, then the hints, on stderr.
-    pub fn print(&self) {
+    /// The same with a code of [`code::CODES`].
+    #[must_use]
+    pub fn code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// What programs know it by.
+    pub fn known_as(&self) -> &'static str {
+        self.code.unwrap_or_else(|| code::of(&self.error, self.exit))
+    }
+
+    /// Prints the chain of causes once, then the hints, on stderr; for programs also as a last line on stdout.
+    pub fn print(&self, output: Output) {
+        if output == Output::Json {
+            let line = json!({
+                "v": 1, "event": "error", "code": self.known_as(), "exit": self.exit as u8,
+                "message": chain(&self.error), "hints": self.hints, "problems": self.problems,
+            });
+            out::line(&line.to_string());
+        }
         out::note(&format!("error: {}", chain(&self.error)));
         for hint in &self.hints {
             out::note(&format!("  {hint}"));

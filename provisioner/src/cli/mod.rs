@@ -4,6 +4,7 @@
 
 pub mod bundle;
 pub mod cluster;
+pub mod code;
 pub mod exit;
 pub mod out;
 pub mod recipe;
@@ -80,15 +81,32 @@ pub fn command() -> clap::Command {
 
 /// Parses the arguments, runs the command, prints what failed, and says how it went.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| usage(&error));
     logging(&cli.global);
+    let output = cli.global.output;
     match run(cli) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            failure.print();
+            failure.print(output);
             failure.exit.into()
         }
     }
+}
+
+/// Wrong arguments, in clap's words; for programs also as a line of JSON, if that was to be understood.
+fn usage(error: &clap::Error) -> ! {
+    let words: Vec<_> = std::env::args_os().collect();
+    let json = words.windows(2).any(|pair| (pair[0] == "-o" || pair[0] == "--output") && pair[1] == "json")
+        || words.iter().any(|word| word == "-ojson" || word == "--output=json");
+    if json && error.use_stderr() {
+        let text = error.render().to_string();
+        let (message, _) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let message = message.trim_start_matches("error: ").trim().to_owned();
+        let line = serde_json::json!({"v": 1, "event": "error", "code": "E0400", "exit": Exit::Usage as u8,
+                                      "message": message, "hints": [], "problems": []});
+        out::line(&line.to_string());
+    }
+    error.exit()
 }
 
 fn run(cli: Cli) -> Result<Exit, Failure> {
@@ -98,7 +116,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Noun::Recipe(verb) => recipe::run(&verb, cli.global.output),
         Noun::Bundle(command) => {
             let recipes = || Ok(crate::cluster::input::recipe_files(command.recipes())?);
-            bundle::run(&command, cli.global.output, &recipes, &mut out::stdout())?;
+            bundle::run(&command, cli.global.output, &recipes, &mut out::stdout()).map_err(of_bundle)?;
             Ok(Exit::Done)
         }
         Noun::Sandbox(command) => {
@@ -111,6 +129,17 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
     }
+}
+
+/// A bundle that was given and is not right is input that is refused; what the system or the network does is not.
+fn of_bundle(error: anyhow::Error) -> Failure {
+    use crate::bundle::BundleError as E;
+    let exit = match error.downcast_ref::<E>() {
+        Some(E::NoBundle { .. } | E::Manifest { .. } | E::Version { .. }) => Exit::Refused,
+        Some(E::Unsafe { .. } | E::CutShort { .. } | E::Damaged { .. }) => Exit::Refused,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, error)
 }
 
 /// Tracing goes to stderr: warnings by default, more with `-v`, anything with `CONTINUUM_LOG`.

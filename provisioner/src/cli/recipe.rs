@@ -49,7 +49,7 @@ fn open(folder: Option<&PathBuf>) -> Result<Cookbook, Failure> {
 /// All problems, one a line, for a command that changes nothing because of them.
 pub fn refused(problems: &[Problem]) -> Failure {
     let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    Failure::say(Exit::Refused, lines.join("\n"))
+    Failure::say(Exit::Refused, lines.join("\n")).code("E0200")
 }
 
 fn list(book: &Cookbook, output: Output) -> Result<Exit, Failure> {
@@ -146,7 +146,7 @@ fn check_all(folder: Option<&PathBuf>, output: Output) -> Result<Exit, Failure> 
         out::note(&format!("scripts were rendered but not read: {why}"));
     }
     if !lines.is_empty() {
-        return Err(Failure::say(Exit::Refused, lines.join("\n")));
+        return Err(Failure::say(Exit::Refused, lines.join("\n")).code("E0200"));
     }
     if output == Output::Text {
         let all: Vec<_> = names.iter().map(RecipeName::as_str).collect();

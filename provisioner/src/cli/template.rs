@@ -62,7 +62,10 @@ pub fn run(verb: &Verb, output: Output) -> Result<Exit, Failure> {
 /// All problems of a file that was given, shown as they are, for a command that changes nothing because of them.
 pub fn refused(problems: &[Problem]) -> Failure {
     let colour = std::io::stderr().is_terminal() && crate::env::var("NO_COLOR").is_none();
-    Failure::say(Exit::Refused, render(problems, colour).trim_end())
+    let mut failure = Failure::say(Exit::Refused, render(problems, colour).trim_end());
+    failure.code = problems.first().map(|problem| problem.kind.code());
+    failure.problems = problems.iter().filter_map(|problem| serde_json::to_value(problem).ok()).collect();
+    failure
 }
 
 fn text(name: &str, shown: &Description) -> String {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::Warning;
 use super::labels;
 use super::provider::Provider;
-use crate::diagnostic::{Place, Problem};
+use crate::diagnostic::{Flaw, Place, Problem};
 use crate::names::{ClusterName, ImageName, PoolName, RecipeName, Zone};
 use crate::quantity::{Cpu, Memory};
 use crate::spec::{Network, Pool, Role, Shape, Spec};
@@ -99,11 +99,13 @@ fn front_ends(topology: &Topology, problems: &mut Problems) {
     match (all.next(), all.next()) {
         (None, _) => {
             let problem =
-                Problem::of(format!("the template makes no front-end: it has no node of type {FRONT_END}"));
+                Problem::of(format!("the template makes no front-end: it has no node of type {FRONT_END}"))
+                    .kind(Flaw::Missing);
             problems.push(problem.help("add one to its node_templates"));
         }
         (Some(first), Some(second)) => problems.push(
             Problem::at(&second.name.place, "a second front-end is not built yet")
+                .kind(Flaw::NotBuilt)
                 .note(&first.name.place, "the first one")
                 .help("several front-ends will come; remove one for now"),
         ),
@@ -264,7 +266,8 @@ impl Reader<'_> {
             (None, None) => "the size",
         };
         let message = format!("{missing} of pool {pool:?} is missing");
-        self.problems.push(Problem::at(&node.place.beginning(), message).expected(example));
+        self.problems
+            .push(Problem::at(&node.place.beginning(), message).kind(Flaw::Missing).expected(example));
         None
     }
 

@@ -19,7 +19,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Place, Problem, did_you_mean, one_of};
+use crate::diagnostic::{Flaw, Place, Problem, did_you_mean, one_of};
 use crate::names::{ClusterName, PoolName};
 use crate::spec::Spec;
 use crate::tosca::topology::Output;
@@ -106,7 +106,8 @@ pub fn read(text: &str, file: &str, shelf: Shelf<'_>) -> Result<Loaded, Vec<Prob
             None
         }
     });
-    let operators = root.get("operators").map(|node| operators::read(node, &mut problems)).unwrap_or_default();
+    let operators =
+        root.get("operators").map(|node| operators::read(node, &mut problems)).unwrap_or_default();
     // Without inputs the template's own defaults stand alone; what is missing is missing from the whole file.
     let nothing = Node::empty_map(&root.place);
     let inputs = root.get("inputs").filter(|node| !node.is_null()).unwrap_or(&nothing);
@@ -153,7 +154,8 @@ fn top_level(root: &Node, problems: &mut Problems) {
         if read::misspelled(entries, key.name, &known) {
             continue;
         }
-        let problem = Problem::at(&root.place.beginning(), format!("{:?} is missing", key.name));
+        let problem =
+            Problem::at(&root.place.beginning(), format!("{:?} is missing", key.name)).kind(Flaw::Missing);
         problems.push(problem.expected(format!("{}: …", key.name)).help(key.description));
     }
 }
@@ -167,11 +169,14 @@ fn template(node: &Node, file: &str, shelf: Shelf<'_>, problems: &mut Problems) 
     let shipped = shelf.shipped.keys().map(String::as_str);
     problems.push(match missing {
         Missing::Unknown => Problem::at(&node.place, format!("there is no template {name:?}"))
+            .kind(Flaw::NotThere)
             .expected(format!("{}, or a path (./mine.yaml)", one_of(shipped.clone())))
             .maybe_help(did_you_mean(name, shipped)),
         Missing::Unreadable(why) => Problem::at(&node.place, format!("template {name:?}: {why}"))
+            .kind(Flaw::Unreadable)
             .expected(format!("a file beside {file}, or {}", one_of(shipped))),
         Missing::NotBuilt => Problem::at(&node.place, format!("template {name:?}: .j2 is not built yet"))
+            .kind(Flaw::NotBuilt)
             .help("rendered templates will come; write a plain YAML file"),
     });
     None

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use super::keys::{PROVIDERS, PROVIDERS_LATER};
-use crate::diagnostic::{Problem, did_you_mean, one_of};
+use crate::diagnostic::{Flaw, Problem, did_you_mean, one_of};
 use crate::provider::Config;
 use crate::provider::sandbox::{self, paths::Paths};
 use crate::tree::read::{self, Problems};
@@ -33,7 +33,7 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Provider> {
         return None;
     }
     let Some(kind) = node.get("type") else {
-        let problem = Problem::at(&node.place.beginning(), "provider has no type");
+        let problem = Problem::at(&node.place.beginning(), "provider has no type").kind(Flaw::Missing);
         problems.push(problem.expected(format!("type: {}", one_of(PROVIDERS))));
         return None;
     };
@@ -57,13 +57,15 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Provider> {
             (problems.len() == before).then_some(Provider { config: Config::Sandbox(config), internet })
         }
         later if PROVIDERS_LATER.contains(&later) => {
-            let problem = Problem::at(&kind.place, format!("provider {later:?} is not built yet"));
+            let problem =
+                Problem::at(&kind.place, format!("provider {later:?} is not built yet")).kind(Flaw::NotBuilt);
             problems.push(problem.expected(one_of(PROVIDERS)).help("it will come; use sandbox for now"));
             None
         }
         other => {
             let all = PROVIDERS.iter().chain(&PROVIDERS_LATER).copied();
-            let problem = Problem::at(&kind.place, format!("provider type {other:?} is not known"));
+            let problem = Problem::at(&kind.place, format!("provider type {other:?} is not known"))
+                .kind(Flaw::NotThere);
             problems.push(problem.expected(one_of(PROVIDERS)).maybe_help(did_you_mean(other, all)));
             None
         }

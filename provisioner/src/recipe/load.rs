@@ -94,8 +94,12 @@ fn texts(folder: &Path) -> Result<BTreeMap<String, String>, Problem> {
                 format!("is {size} bytes: large files are artifacts, not part of a recipe"),
             ));
         }
-        let text =
-            fs::read_to_string(&path).map_err(|error| say(&path, format!("cannot be read: {error}")))?;
+        let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::InvalidData => {
+                say(&path, "is no UTF-8 text: other files are artifacts, not part of a recipe".into())
+            }
+            _ => say(&path, format!("cannot be read: {error}")),
+        })?;
         texts.insert(name, text);
     }
     Ok(texts)

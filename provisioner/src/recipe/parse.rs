@@ -35,7 +35,7 @@ impl Recipe {
         };
         let file: RecipeFile = yaml::from_str(text, &place).map_err(|error| {
             let line = error.place.as_ref().map(crate::diagnostic::Place::line);
-            vec![Problem { file: place.clone(), line, column: None, message: error.message }]
+            vec![Problem { file: place.clone(), line, column: None, message: in_one_line(&error) }]
         })?;
         let recipe = Self { file, texts, folder: folder.to_owned() };
         let mut problems = Checker { recipe: &recipe, place: &place, problems: vec![] }.check();
@@ -76,6 +76,14 @@ impl Recipe {
     pub fn name(&self) -> &RecipeName {
         &self.file.recipe
     }
+}
+
+/// What a reader of YAML found, with what it expected and what to do.
+fn in_one_line(error: &crate::diagnostic::Problem) -> String {
+    let expected = Some(&error.expected).filter(|text| !text.is_empty());
+    let expected = expected.map_or_else(String::new, |text| format!(", expected {text}"));
+    let help = error.help.as_ref().map_or_else(String::new, |text| format!(" ({text})"));
+    format!("{}{expected}{help}", error.message)
 }
 
 /// Every hook that is there, with its key.

@@ -14,6 +14,7 @@ mod wire;
 pub use client::SshRemote;
 pub use log::path as log_path;
 pub use openssh::{Access, AccessError, ssh_command};
+pub use wire::count_events;
 
 use std::path::PathBuf;
 use std::time::Duration;

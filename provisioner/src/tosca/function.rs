@@ -4,7 +4,7 @@
 //! with `$`, and a `$key` with siblings is an error.
 
 use super::model::Version;
-use crate::diagnostic::{Problem, did_you_mean};
+use crate::diagnostic::{Flaw, Problem, did_you_mean};
 use crate::tree::read::{self, Problems};
 use crate::tree::{Key, Node};
 
@@ -63,7 +63,8 @@ pub fn read<'a>(
         if version == Version::Simple {
             return None;
         }
-        let problem = Problem::at(&entry.key.place, format!("function {:?} is not known", entry.key.name));
+        let problem = Problem::at(&entry.key.place, format!("function {:?} is not known", entry.key.name))
+            .kind(Flaw::NotThere);
         problems.push(problem.maybe_help(did_you_mean(name, NAMES)));
         return Some(Err(()));
     }

@@ -25,7 +25,7 @@ pub mod value;
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::Problem;
+use crate::diagnostic::{Flaw, Problem};
 use crate::tree::read::Problems;
 use crate::tree::{Key, Node};
 use crate::yaml;
@@ -133,7 +133,10 @@ fn imported(
                 }
             }
             Err(why) => {
-                problems.push(Problem::at(&key.place, format!("cannot import {:?}: {why}", key.name)));
+                problems.push(
+                    Problem::at(&key.place, format!("cannot import {:?}: {why}", key.name))
+                        .kind(Flaw::Unreadable),
+                );
             }
         }
     }

@@ -5,7 +5,7 @@ use super::model::{
     CapabilityDef, Definition, Document, NodeTemplate, OutputDef, PolicyTemplate, RequirementDef,
     RequirementUse, Schema, TypeDef, TypeKind, Version,
 };
-use crate::diagnostic::Problem;
+use crate::diagnostic::{Flaw, Problem};
 use crate::tree::read::{self, Problems};
 use crate::tree::{Entry, Key, Kind, Node};
 
@@ -107,7 +107,8 @@ fn version(root: &Node, problems: &mut Problems) -> Option<Version> {
         "tosca_2_0",
     ];
     let Some(node) = root.get("tosca_definitions_version") else {
-        let problem = Problem::at(&root.place, "this is no TOSCA file: tosca_definitions_version is missing");
+        let problem = Problem::at(&root.place, "this is no TOSCA file: tosca_definitions_version is missing")
+            .kind(Flaw::Missing);
         problems.push(problem.expected("tosca_definitions_version: tosca_simple_yaml_1_3"));
         return None;
     };
@@ -251,7 +252,11 @@ fn schema(node: &Node, fallback: &Key, what: &str, problems: &mut Problems) -> S
     let type_name = match node.get("type") {
         Some(node) => read::name(node, "type", problems),
         None => {
-            problems.push(Problem::at(&fallback.place, format!("{what} has no type")).expected("type: …"));
+            problems.push(
+                Problem::at(&fallback.place, format!("{what} has no type"))
+                    .kind(Flaw::Missing)
+                    .expected("type: …"),
+            );
             None
         }
     };
@@ -345,7 +350,11 @@ fn range(node: &Node, what: &str, problems: &mut Problems) -> (u64, Option<u64>)
 
 fn type_of(entry: &Entry, what: &str, problems: &mut Problems) -> Option<Key> {
     let Some(node) = entry.value.get("type") else {
-        problems.push(Problem::at(&entry.key.place, format!("{what} has no type")).expected("type: …"));
+        problems.push(
+            Problem::at(&entry.key.place, format!("{what} has no type"))
+                .kind(Flaw::Missing)
+                .expected("type: …"),
+        );
         return None;
     };
     read::name(node, what, problems)

@@ -7,7 +7,7 @@ use super::function::{self, Function};
 use super::model::{Definition, Document, TypeKind, Version};
 use super::topology::Term;
 use super::value::Checker;
-use crate::diagnostic::{Place, Problem, did_you_mean, one_of};
+use crate::diagnostic::{Flaw, Place, Problem, did_you_mean, one_of};
 use crate::tree::read::{self, Problems};
 use crate::tree::{Entry, Key, Kind, Node};
 
@@ -75,7 +75,11 @@ impl<'a> Resolver<'a> {
             if value.is_none() && definition.required && !excused {
                 let place = self.place(owner).unwrap_or(&definition.name.place).clone();
                 let message = format!("{what}: property {name:?} is missing");
-                problems.push(Problem::at(&place, message).expected(format!("properties: {{{name}: …}}")));
+                problems.push(
+                    Problem::at(&place, message)
+                        .kind(Flaw::Missing)
+                        .expected(format!("properties: {{{name}: …}}")),
+                );
             }
             values.extend(value.map(|value| (name.clone(), value)));
         }
@@ -250,7 +254,8 @@ impl<'a> Resolver<'a> {
         let name = first.text()?;
         if !self.document.inputs.iter().any(|input| input.name.name == name) {
             let known: Vec<&str> = self.document.inputs.iter().map(|i| i.name.name.as_str()).collect();
-            let problem = Problem::at(&first.place, format!("there is no input {name:?}"));
+            let problem =
+                Problem::at(&first.place, format!("there is no input {name:?}")).kind(Flaw::NotThere);
             problems
                 .push(problem.expected(one_of(known.iter().copied())).maybe_help(did_you_mean(name, known)));
             return None;
@@ -290,7 +295,8 @@ impl<'a> Resolver<'a> {
         let (definitions, _) = self.declared(&owner);
         let known: Vec<&str> = definitions.iter().map(|d| d.name.name.as_str()).collect();
         let problem =
-            Problem::at(&second.place, format!("{}: node {node:?} has no property {name:?}", key.name));
+            Problem::at(&second.place, format!("{}: node {node:?} has no property {name:?}", key.name))
+                .kind(Flaw::NotThere);
         problems.push(problem.expected(one_of(known.iter().copied())).maybe_help(did_you_mean(name, known)));
         None
     }
@@ -314,7 +320,7 @@ impl<'a> Resolver<'a> {
         if names.clone().any(|one| one == name) {
             return Some(name.to_owned());
         }
-        let problem = Problem::at(&node.place, format!("there is no node {name:?}"));
+        let problem = Problem::at(&node.place, format!("there is no node {name:?}")).kind(Flaw::NotThere);
         problems.push(problem.expected(one_of(names.clone())).maybe_help(did_you_mean(name, names)));
         None
     }
@@ -357,7 +363,8 @@ impl<'a> Resolver<'a> {
         if known.contains(&name) {
             return Some(Term::Attribute { node, name: name.to_owned() });
         }
-        let problem = Problem::at(&second.place, format!("node {node:?} has no attribute {name:?}"));
+        let problem = Problem::at(&second.place, format!("node {node:?} has no attribute {name:?}"))
+            .kind(Flaw::NotThere);
         problems.push(problem.expected(one_of(known.iter().copied())).maybe_help(did_you_mean(name, known)));
         None
     }

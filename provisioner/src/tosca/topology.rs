@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::model::{Document, NodeTemplate, PolicyTemplate, RequirementDef, RequirementUse, TypeKind};
 use super::resolve::{Owner, Resolver};
 use super::types::{Flat, Types};
-use crate::diagnostic::{Problem, did_you_mean, one_of};
+use crate::diagnostic::{Flaw, Problem, did_you_mean, one_of};
 use crate::tree::read::Problems;
 use crate::tree::{Key, Node};
 
@@ -174,6 +174,7 @@ fn vertex(
             let known: Vec<&str> = flat.def.capabilities.iter().map(|c| c.name.name.as_str()).collect();
             problems.push(
                 Problem::at(&key.place, format!("{what} has no capability {:?}", key.name))
+                    .kind(Flaw::NotThere)
                     .expected(one_of(known.iter().copied()))
                     .maybe_help(did_you_mean(&key.name, known)),
             );
@@ -210,6 +211,7 @@ fn edges(
                     &used.name.place,
                     format!("{} has no requirement {:?}", template.type_name.name, used.name.name),
                 )
+                .kind(Flaw::NotThere)
                 .expected(one_of(known.iter().copied()))
                 .maybe_help(did_you_mean(&used.name.name, known.iter().copied())),
             ),
@@ -284,7 +286,8 @@ fn find_node(key: &Key, document: &Document, types: &Types, problems: &mut Probl
     let found = document.nodes.iter().position(|node| node.name.name == key.name);
     if found.is_none() {
         let names = document.nodes.iter().map(|node| node.name.name.as_str());
-        let problem = Problem::at(&key.place, format!("there is no node {:?}", key.name));
+        let problem =
+            Problem::at(&key.place, format!("there is no node {:?}", key.name)).kind(Flaw::NotThere);
         problems.push(if types.get(TypeKind::Node, &key.name).is_some() {
             problem.help("to choose a node by its type is not built yet: name the node template")
         } else {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::model::{Schema, TypeDef, TypeKind};
 use super::scalar::{self, ScalarType};
-use crate::diagnostic::{Problem, did_you_mean};
+use crate::diagnostic::{Flaw, Problem, did_you_mean};
 use crate::tree::Key;
 use crate::tree::read::Problems;
 
@@ -78,6 +78,7 @@ impl Types {
 
     fn unknown(&self, kind: TypeKind, key: &Key) -> Problem {
         Problem::at(&key.place, format!("{kind} {:?} is not known", key.name))
+            .kind(Flaw::NotThere)
             .maybe_help(did_you_mean(&key.name, self.names(kind)))
     }
 
@@ -117,12 +118,14 @@ impl Types {
             || scalar::find(name, scalars).is_some()
             || self.get(TypeKind::Data, name).is_some();
         if scalar::NOT_BUILT.contains(&name) {
-            let problem = Problem::at(&schema.type_name.place, format!("type {name:?} is not built yet"));
+            let problem = Problem::at(&schema.type_name.place, format!("type {name:?} is not built yet"))
+                .kind(Flaw::NotBuilt);
             problems.push(problem.help("use string for now"));
         } else if !known {
             let all = scalar::BUILT_IN.iter().chain(scalars).map(|one| one.name);
             let all = all.chain(["list", "map"]).chain(self.names(TypeKind::Data));
-            let problem = Problem::at(&schema.type_name.place, format!("type {name:?} is not known"));
+            let problem = Problem::at(&schema.type_name.place, format!("type {name:?} is not known"))
+                .kind(Flaw::NotThere);
             problems.push(problem.maybe_help(did_you_mean(name, all)));
         }
         if let Some(entry) = &schema.entry {
@@ -164,6 +167,7 @@ fn flatten(
             let known = raw.keys().filter(|(kind, _)| *kind == key.0).map(|(_, name)| name.as_str());
             problems.push(
                 Problem::at(&parent.place, format!("{} {:?} is not known", key.0, parent.name))
+                    .kind(Flaw::NotThere)
                     .maybe_help(did_you_mean(&parent.name, known)),
             );
         }

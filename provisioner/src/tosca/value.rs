@@ -3,7 +3,7 @@
 use super::model::{Definition, Schema, TypeKind};
 use super::scalar::{self, ScalarType, Verdict};
 use super::types::Types;
-use crate::diagnostic::Problem;
+use crate::diagnostic::{Flaw, Problem};
 use crate::tree::read::{self, Problems};
 use crate::tree::{Entry, Kind, Node};
 
@@ -155,8 +155,9 @@ impl Checker<'_> {
 }
 
 fn missing(place: &crate::diagnostic::Place, what: &str, definition: &Definition) -> Problem {
-    let problem =
-        Problem::at(place, format!("{what} is missing")).expected(format!("{}: …", definition.name.name));
+    let problem = Problem::at(place, format!("{what} is missing"))
+        .kind(Flaw::Missing)
+        .expected(format!("{}: …", definition.name.name));
     if definition.description.is_empty() {
         return problem;
     }

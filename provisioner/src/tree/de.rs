@@ -6,7 +6,7 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Expected, IntoDeserializer, Unexpected, Visitor};
 
 use super::{Entry, Kind, Node};
-use crate::diagnostic::{Place, Problem, did_you_mean, one_of};
+use crate::diagnostic::{self, Place, Problem, did_you_mean, one_of};
 
 /// Reads a type. Stops at the first thing that does not fit, as serde does.
 pub fn from_node<T: DeserializeOwned>(node: &Node) -> Result<T, Problem> {
@@ -16,6 +16,7 @@ pub fn from_node<T: DeserializeOwned>(node: &Node) -> Result<T, Problem> {
 /// What did not fit; the place is put on by the innermost node that knows it.
 #[derive(Debug)]
 pub struct Error {
+    kind: diagnostic::Flaw,
     message: String,
     expected: String,
     help: Option<String>,
@@ -26,7 +27,14 @@ pub struct Error {
 
 impl Error {
     fn new(message: String, expected: String) -> Self {
-        Self { message, expected, help: None, place: None, own_words: false }
+        Self {
+            kind: diagnostic::Flaw::WrongKind,
+            message,
+            expected,
+            help: None,
+            place: None,
+            own_words: false,
+        }
     }
 
     fn within(mut self, node: &Node) -> Self {
@@ -43,7 +51,7 @@ impl Error {
 
     fn problem(self, fallback: &Place) -> Problem {
         let place = self.place.as_ref().unwrap_or(fallback);
-        Problem::at(place, self.message).expected(self.expected).maybe_help(self.help)
+        Problem::at(place, self.message).kind(self.kind).expected(self.expected).maybe_help(self.help)
     }
 }
 
@@ -72,7 +80,11 @@ fn wanted(expected: &dyn Expected) -> String {
 
 impl de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { own_words: true, ..Self::new(message.to_string(), String::new()) }
+        Self {
+            kind: diagnostic::Flaw::Value,
+            own_words: true,
+            ..Self::new(message.to_string(), String::new())
+        }
     }
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let found = match found {
@@ -97,15 +109,26 @@ impl de::Error for Error {
     fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
         let known = known.iter().copied();
         let help = did_you_mean(found, known.clone());
-        Self { help, ..Self::new(format!("{found:?} is not known here"), one_of(known)) }
+        Self {
+            kind: diagnostic::Flaw::Value,
+            help,
+            ..Self::new(format!("{found:?} is not known here"), one_of(known))
+        }
     }
     fn unknown_field(found: &str, known: &'static [&'static str]) -> Self {
         let known = known.iter().copied();
         let help = did_you_mean(found, known.clone());
-        Self { help, ..Self::new(format!("unknown key {found:?}"), one_of(known)) }
+        Self {
+            kind: diagnostic::Flaw::UnknownKey,
+            help,
+            ..Self::new(format!("unknown key {found:?}"), one_of(known))
+        }
     }
     fn missing_field(field: &'static str) -> Self {
-        Self::new(format!("key {field:?} is missing"), format!("{field}: …"))
+        Self {
+            kind: diagnostic::Flaw::Missing,
+            ..Self::new(format!("key {field:?} is missing"), format!("{field}: …"))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::{Entry, Key, Node};
-use crate::diagnostic::{Problem, did_you_mean, nearest, one_of};
+use crate::diagnostic::{Flaw, Problem, did_you_mean, nearest, one_of};
 
 /// The problems found so far.
 pub type Problems = Vec<Problem>;
@@ -85,16 +85,21 @@ pub fn misspelled(entries: &[Entry], name: &str, known: &[&str]) -> bool {
 /// A key that is not known.
 pub fn unknown_key(key: &Key, what: &str, known: &[&str]) -> Problem {
     Problem::at(&key.place, format!("unknown key {:?} in {what}", key.name))
+        .kind(Flaw::UnknownKey)
         .expected(one_of(known.iter().copied()))
         .maybe_help(did_you_mean(&key.name, known.iter().copied()))
 }
 
 /// A value of the wrong kind.
 pub fn wrong(node: &Node, what: &str, expected: &str) -> Problem {
-    Problem::at(&node.place, format!("{what}: found {}", node.found())).expected(expected)
+    Problem::at(&node.place, format!("{what}: found {}", node.found()))
+        .kind(Flaw::WrongKind)
+        .expected(expected)
 }
 
 /// A key that is known and not built: refused, never ignored.
 pub fn not_built(key: &Key, what: &str, word: &str) -> Problem {
-    Problem::at(&key.place, format!("{:?} in {what} is not built yet", key.name)).help(word)
+    Problem::at(&key.place, format!("{:?} in {what} is not built yet", key.name))
+        .kind(Flaw::NotBuilt)
+        .help(word)
 }

@@ -97,15 +97,51 @@ async fn a_stopped_sandbox_keeps_its_disks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_without_the_token_is_refused() {
     let Some(lab) = lab("token-less").await else { return };
-    for header in ["", "Authorization: Bearer wrong\r\n", "Authorization: Bearer \r\n"] {
-        let mut stream = UnixStream::connect(lab.paths.socket()).unwrap();
-        let request = format!("GET /v1/machines HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).unwrap();
-        assert!(reply.starts_with("HTTP/1.1 401 "), "{reply}");
-        assert!(!reply.contains("a-00000000"), "{reply}");
+    let machine = lab.make(&request("a", 1)).await;
+    let id = &machine.id;
+    // Every route of the table in `wire.rs`, and what is no route: no path tells a stranger anything.
+    let routes = [
+        "GET /v1/status".to_owned(),
+        "POST /v1/check".into(),
+        "PUT /v1/clusters/a-00000000".into(),
+        "GET /v1/clusters/a-00000000".into(),
+        "DELETE /v1/clusters/a-00000000".into(),
+        "GET /v1/clusters/a-00000000/access".into(),
+        "GET /v1/machines".into(),
+        "POST /v1/machines".into(),
+        format!("GET /v1/machines/{id}"),
+        format!("DELETE /v1/machines/{id}"),
+        format!("POST /v1/machines/{id}/start"),
+        format!("POST /v1/machines/{id}/stop"),
+        format!("GET /v1/machines/{id}/console"),
+        format!("GET /v1/machines/{id}/dial/22"),
+        "GET /v1/images/debian-12".into(),
+        "POST /v1/images".into(),
+        "POST /v1/stop".into(),
+        "GET //v1/machines".into(),
+        "GET /v1/../v1/machines".into(),
+        "GET http://x/v1/machines".into(),
+    ];
+    for route in &routes {
+        for header in [
+            "",
+            "Authorization: Bearer wrong\r\n",
+            "Authorization: Bearer \r\n",
+            "Authorization: Basic eDp5\r\n",
+        ] {
+            let mut stream = UnixStream::connect(lab.paths.socket()).unwrap();
+            let request = format!(
+                "{route} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n{header}\r\n"
+            );
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut reply = String::new();
+            stream.read_to_string(&mut reply).unwrap();
+            let refused = ["HTTP/1.1 401 ", "HTTP/1.1 404 "].iter().any(|status| reply.starts_with(status));
+            assert!(refused, "{route}: {reply}");
+            assert!(!reply.contains("a-00000000") && !reply.contains("a-w-1"), "{route}: {reply}");
+        }
     }
+    assert_eq!(lab.running(id).await, machine);
     let mode = |path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(lab.paths.run.clone()), mode(lab.paths.token())), (0o700, 0o600));
     lab.close().await;

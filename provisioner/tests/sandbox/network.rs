@@ -74,7 +74,7 @@ async fn a_clusters_token_opens_its_own_cluster_at_the_gateway_and_no_other() {
     let network = Network { internet: false, expose: Vec::new() };
     lab.cloud.scaffold(&cluster("b"), &network).await.unwrap();
     let (one, two) = (request("a", 1), request("b", 1));
-    let (one, _two) = tokio::join!(lab.make(&one), lab.make(&two));
+    let (one, two) = tokio::join!(lab.make(&one), lab.make(&two));
     let Access { address, fingerprint, token } = lab.cloud.access(&cluster("a")).await.unwrap();
     let ask = |path: &str, token: &str| {
         format!(
@@ -88,6 +88,22 @@ async fn a_clusters_token_opens_its_own_cluster_at_the_gateway_and_no_other() {
     assert!(lab.inside(&one, &ask("status", &token)).ends_with(" 403"));
     let admin = std::fs::read_to_string(lab.paths.token()).unwrap();
     assert!(lab.inside(&one, &ask("machines", &admin)).ends_with(" 401"));
+    // Whatever is done to a machine of another cluster is refused, or done to nobody.
+    for (method, path, status) in [
+        ("GET", format!("machines/{}", two.id), 404),
+        ("GET", format!("machines/{}/console", two.id), 404),
+        ("GET", format!("machines/{}/dial/22", two.id), 404),
+        ("POST", format!("machines/{}/start", two.id), 404),
+        ("POST", format!("machines/{}/stop", two.id), 403),
+        ("POST", format!("machines/{}/stop", one.id), 403),
+        ("DELETE", format!("machines/{}", two.id), 204),
+        ("DELETE", "clusters/b-00000000".to_owned(), 403),
+        ("POST", "stop".to_owned(), 415),
+    ] {
+        let said = lab.inside(&one, &ask(&path, &token).replace("-sk", &format!("-sk -X {method}")));
+        assert!(said.ends_with(&format!(" {status}")), "{method} {path}: {said}");
+    }
+    assert_eq!(lab.running(&two.id).await, two);
     let script = format!(
         "openssl s_client -connect {address} </dev/null 2>/dev/null | openssl x509 -outform der | sha256sum | cut -d' ' -f1"
     );

@@ -11,6 +11,7 @@ use super::{LogsArgs, SshArgs, site};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::{Output, out};
 use crate::cluster::look::{self, Seen};
+use crate::cluster::site::SiteError;
 use crate::keys::Keys;
 use crate::names::{ClusterName, MachineId};
 use crate::remote::{Access, log_path, ssh_command};
@@ -143,9 +144,18 @@ pub(super) fn kubeconfig(name: &ClusterName, path: bool) -> Result<Exit, Failure
         out::line(&file.display().to_string());
         return Ok(Exit::Done);
     }
+    let known = state::StateDir::of(name)?.record().map_err(|error| site(error.into()))?.is_some();
     let text = fs::read_to_string(&file).map_err(|error| {
-        Failure::say(Exit::Refused, format!("{}: {error}", file.display()))
-            .hint("`continuum cluster up` writes it once the front-end is Ready")
+        if !known {
+            return site(SiteError::Unknown(name.clone()));
+        }
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => {
+                format!("{name} has no kubeconfig yet: there is no {}", file.display())
+            }
+            _ => format!("cannot read {}: {error}", file.display()),
+        };
+        Failure::say(Exit::Refused, why).hint("`continuum cluster up` writes it once the front-end is Ready")
     })?;
     out::line(text.trim_end());
     Ok(Exit::Done)
@@ -169,6 +179,9 @@ pub(super) async fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let dir = state::StateDir::of(&args.name)?;
+    if dir.record().map_err(|error| site(error.into()))?.is_none() {
+        return Err(site(SiteError::Unknown(args.name.clone())));
+    }
     let files = match &args.machine {
         Some(machine) => vec![log_path(&dir.logs(), machine)],
         None => files(&dir.logs()),
@@ -177,8 +190,9 @@ pub(super) async fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
         return Err(Failure::say(Exit::Refused, format!("no machine of {} has a log yet", args.name)));
     }
     for file in files {
-        let text = fs::read(&file)
-            .map_err(|error| Failure::say(Exit::Refused, format!("{}: {error}", file.display())))?;
+        let text = fs::read(&file).map_err(|error| {
+            Failure::say(Exit::Refused, format!("no log to show: {}: {error}", file.display()))
+        })?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         out::line(&format!("==> {name} <==\n{}", tail(&String::from_utf8_lossy(&text))));
     }

@@ -213,9 +213,9 @@ fn refused(error: InputError) -> Failure {
             let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
             let failure = Failure::say(Exit::Refused, text.join("\n       "));
             if missing {
-                failure.hint("make one with: continuum bundle create PATH, then --bundle PATH")
+                failure.code("E0201").hint("make one with: continuum bundle create PATH, then --bundle PATH")
             } else {
-                failure
+                failure.code("E0200")
             }
         }
         other => Failure::new(Exit::Refused, other),
@@ -229,6 +229,7 @@ fn site(error: SiteError) -> Failure {
     match error {
         SiteError::Store(StoreError::Locked { .. }) => Failure::new(Exit::Locked, error),
         SiteError::Cloud(ProviderError::Rejected { .. } | ProviderError::Unavailable { .. })
+        | SiteError::Store(StoreError::Io { .. })
         | SiteError::State(_)
         | SiteError::Keys(_) => Failure::new(Exit::Environment, error),
         SiteError::Unknown(_) => {

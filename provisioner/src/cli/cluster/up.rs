@@ -182,7 +182,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// What stands in the way, before anything is made.
 pub(super) fn obstacles(outlook: &Outlook) -> Result<(), Failure> {
     if let Some(stop) = &outlook.stop {
-        return Err(Failure::say(Exit::Failed, stop));
+        return Err(Failure::say(Exit::Failed, stop).code("E0800"));
     }
     if outlook.problems.is_empty() {
         return Ok(());
@@ -190,7 +190,7 @@ pub(super) fn obstacles(outlook: &Outlook) -> Result<(), Failure> {
     let rows: Vec<Vec<String>> =
         outlook.problems.iter().map(|p| vec![p.what.clone(), p.why.clone(), p.hint.clone()]).collect();
     let table = out::table(&["WHAT", "WHY", "WHAT TO DO"], &rows);
-    Err(Failure::say(Exit::Environment, format!("the cloud cannot make this:\n{table}")))
+    Err(Failure::say(Exit::Environment, format!("the cloud cannot make this:\n{table}")).code("E0700"))
 }
 
 pub(super) async fn finish(
@@ -256,9 +256,14 @@ pub(super) fn interrupted(up: &Up, given: &Given) -> Failure {
 /// One block: what failed, on which machine, its last lines, where the rest is, and how to go on.
 pub(super) fn stopped(site: &Site, up: &Up, stop: &Stop, given: &Given) -> Failure {
     let incomplete = up.ledger().rows().values().any(|row| row.phase() == Phase::Ready);
-    let mut failure = Failure::say(if incomplete { Exit::Incomplete } else { Exit::Failed }, stop);
+    let mut failure =
+        Failure::say(if incomplete { Exit::Incomplete } else { Exit::Failed }, stop).code("E0800");
     if let Stop::StepFailed { name, tail, .. } = stop {
-        failure = failure.hint(format!("its last {} lines:", tail.len()));
+        failure = failure.hint(match tail.len() {
+            0 => "it printed nothing".to_owned(),
+            1 => "its last line:".to_owned(),
+            count => format!("its last {count} lines:"),
+        });
         for line in tail {
             failure = failure.hint(format!("  | {line}"));
         }

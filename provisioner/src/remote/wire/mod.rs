@@ -267,8 +267,11 @@ impl Decoder {
             ("attempt", [id]) => Event::Attempt((*id).to_owned()),
             ("refuse", _) => Event::Refuse(rest.to_owned()),
             ("out", [offset, length]) => {
-                let offset = offset.parse().map_err(|_| strange())?;
-                self.state = State::Output { offset, left: length.parse().map_err(|_| strange())? };
+                let offset: u64 = offset.parse().map_err(|_| strange())?;
+                let left: u64 = length.parse().map_err(|_| strange())?;
+                // What follows is counted from there; a sum that wraps would put it before what is known.
+                offset.checked_add(left).ok_or_else(strange)?;
+                self.state = State::Output { offset, left };
                 return Ok(None);
             }
             ("tail", [length]) => {
@@ -284,6 +287,21 @@ impl Decoder {
             _ => return Err(strange()),
         }))
     }
+}
+
+/// How many events a machine's answer holds, and the error if the other side is not our driver. For tests of the
+/// decoder with hostile bytes: it takes them in two pieces, as a connection may cut them anywhere.
+pub fn count_events(answer: &[u8]) -> Result<usize, String> {
+    let mut decoder = Decoder::new();
+    let mut count = 0;
+    let (first, second) = answer.split_at(answer.len() / 2);
+    for piece in [first, second] {
+        decoder.push(piece);
+        while decoder.next()?.is_some() {
+            count += 1;
+        }
+    }
+    Ok(count)
 }
 
 /// The last lines for people: at most 20, without control characters, none longer than a screen is wide many times.

@@ -110,3 +110,10 @@ fn a_tail_is_twenty_lines_that_a_terminal_can_show() {
     assert_eq!(tail_lines(b"10%\r20%\r30%\r\n\x1b[31mred\xff"), ["30%", "[31mred\u{fffd}"]);
     assert_eq!(tail_lines(b""), Vec::<String>::new());
 }
+
+#[test]
+fn output_behind_the_end_of_all_numbers_is_refused() {
+    let answer = b"continuum 1\nout 18446744073709551615 5\nhello";
+    let error = decode(answer, answer.len()).unwrap_err();
+    assert!(error.starts_with("cannot understand \"out 1844"), "{error}");
+}

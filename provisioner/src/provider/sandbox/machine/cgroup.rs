@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::StepError;
+use super::{StepError, fence};
 use crate::spec::Shape;
 
 /// One hierarchy of control groups, and how a machine mounts it.
@@ -150,6 +150,12 @@ pub fn make(all: &[Hierarchy], base: &Path, id: &str, shape: &Shape) -> Result<V
                 let value = fs::read_to_string(hierarchy.mount.join(file)).unwrap_or_default();
                 write(&parent.join(file), value.trim())?;
                 write(&group.join(file), value.trim())?;
+            }
+        }
+        if hierarchy.controllers.iter().any(|c| c == "devices") && !hierarchy.v2 {
+            // Denied to the group above the machine's own: the machine sees its own group and may write to it.
+            for rule in fence::DEVICES_DENIED {
+                write(&parent.join("devices.deny"), rule)?;
             }
         }
         if hierarchy.controllers.iter().any(|c| c == "memory") && !hierarchy.v2 {

@@ -13,7 +13,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{chdir, pivot_root, sethostname};
 
-use super::{Boot, StepError};
+use super::{Boot, StepError, fence};
 
 /// On the real disk: an overlay on an overlay is refused, and images and etcd's log want no copy-up.
 pub const REAL_DISK: [&str; 3] = ["containerd", "kubelet", "etcd"];
@@ -52,8 +52,10 @@ pub fn run(file: &Path, console: &Path) -> Result<(), StepError> {
     let shared = root.join("var/lib/continuum/shared");
     bind(&boot.blobs, &shared)?;
     read_only(&shared)?;
+    fence::close(&root, &boot.dir.join("views/meminfo"))?;
     pivot(&root)?;
-    let error = Command::new("/lib/systemd/systemd")
+    let error = Command::new(fence::LAUNCHER)
+        .args(fence::launch("/lib/systemd/systemd"))
         .env_clear()
         .envs([("container", "continuum"), ("TERM", "dumb"), ("SYSTEMD_LOG_COLOR", "0"), ("HOME", "/root")])
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")

@@ -9,6 +9,7 @@
 
 pub mod cgroup;
 pub mod disk;
+pub mod fence;
 pub mod init;
 pub mod keeper;
 pub mod process;
