@@ -168,6 +168,11 @@ impl World {
         }
     }
 
+    /// From now on these faults happen.
+    pub fn set_faults(&self, faults: Faults) {
+        self.state().faults = faults;
+    }
+
     /// How many faults there were so far.
     pub fn faults(&self) -> u64 {
         self.state().random.hits()

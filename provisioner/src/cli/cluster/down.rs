@@ -54,6 +54,8 @@ pub(super) async fn down(args: &DownArgs, output: Output) -> Result<Exit, Failur
     }
     let ended = down::run(opened, reporter.sink(), &cancel).await;
     reporter.end();
+    let id = args.id.as_ref().map_or_else(String::new, |id| format!(" --id {id}"));
+    let go_on = format!("go on with: continuum cluster down {}{id}", args.cluster);
     match ended? {
         Down::Gone => {
             let elapsed = took(clock::monotonic().duration_since(began));
@@ -65,11 +67,10 @@ pub(super) async fn down(args: &DownArgs, output: Output) -> Result<Exit, Failur
             for one in left {
                 failure = failure.hint(format!("{}: {}", one.what, one.blocker));
             }
-            Err(failure.hint(format!("go on with: continuum cluster down {name}")))
+            Err(failure.hint(go_on))
         }
         Down::Stopped(stop) => Err(Failure::say(Exit::Failed, stop)),
-        Down::Interrupted => Err(Failure::say(Exit::Interrupted, "interrupted")
-            .hint(format!("go on with: continuum cluster down {name}"))),
+        Down::Interrupted => Err(Failure::say(Exit::Interrupted, "interrupted").hint(go_on)),
     }
 }
 
@@ -120,7 +121,8 @@ async fn open(
         }));
     }
     let Some(id) = found.into_keys().next() else { return Ok(None) };
-    let known = own.as_ref() == Some(&id);
+    // A folder in which no id can be read any more is this cluster's by its name.
+    let known = own.is_none_or(|own| own == id);
     let opened = sites::open_to_remove(name, config, id, known).await.map_err(site)?;
     super::say_store(&opened.store);
     Ok(Some(opened))

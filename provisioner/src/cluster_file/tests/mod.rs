@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
+mod operators;
 mod refused;
 mod schema;
 mod values;

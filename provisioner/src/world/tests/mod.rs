@@ -1,5 +1,6 @@
 //! The engine over the world: whole runs.
 
+mod adoption;
 mod promises;
 mod rebuild;
 
