@@ -259,11 +259,12 @@ pub(super) fn stopped(site: &Site, up: &Up, stop: &Stop, given: &Given) -> Failu
     let mut failure =
         Failure::say(if incomplete { Exit::Incomplete } else { Exit::Failed }, stop).code("E0800");
     if let Stop::StepFailed { name, tail, .. } = stop {
-        failure = failure.hint(match tail.len() {
-            0 => "it printed nothing".to_owned(),
-            1 => "its last line:".to_owned(),
-            count => format!("its last {count} lines:"),
-        });
+        // Of a step that ran out of time only the log has what it printed.
+        failure = match tail.len() {
+            0 => failure,
+            1 => failure.hint("its last line:"),
+            count => failure.hint(format!("its last {count} lines:")),
+        };
         for line in tail {
             failure = failure.hint(format!("  | {line}"));
         }
