@@ -50,11 +50,16 @@ pub trait HostKeys: Send + Sync {
     fn rotation(&self, machine: &MachineName, birth: Timestamp) -> Option<Job>;
 }
 
+/// Decides: [`plan`](crate::plan::plan), or in the simulation one with a mistake planted.
+pub type Planner = fn(&Spec, &Ledger, &crate::plan::Observation, Timestamp) -> Plan;
+
 /// What a reconciler works with.
 #[derive(Clone)]
 pub struct Parts {
     /// The cloud.
     pub provider: Arc<dyn Provider>,
+    /// What decides.
+    pub planner: Planner,
     /// Scripts on machines.
     pub remote: Arc<dyn Remote>,
     /// What the scripts are.
@@ -209,7 +214,7 @@ impl Reconciler {
         let now = self.parts.clock.now();
         self.look(spec, now).await;
         let seen = self.observation(now);
-        let mut plan = crate::plan::plan(spec, &self.ledger, &seen, now);
+        let mut plan = (self.parts.planner)(spec, &self.ledger, &seen, now);
         plan.waits.retain(|wait| !matches!(wait.reason, crate::plan::Reason::NodesUnknown { .. }));
         plan
     }

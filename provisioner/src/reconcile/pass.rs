@@ -36,7 +36,7 @@ impl Reconciler {
         let now = self.parts.clock.now();
         self.look(spec, now).await;
         let seen = self.observation(now);
-        let plan = crate::plan::plan(spec, &self.ledger, &seen, now);
+        let plan = (self.parts.planner)(spec, &self.ledger, &seen, now);
         self.refused.clear();
         if let Some(stop) = plan.stop {
             self.stop = Some(stop);

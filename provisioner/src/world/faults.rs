@@ -13,6 +13,20 @@ pub struct Faults {
     pub lost_request: u64,
     /// A call has its effect, but its answer is lost.
     pub lost_answer: u64,
+    /// A call is refused with 500, without effect.
+    pub error_500: u64,
+    /// A call is refused with 429 and a time to wait, without effect.
+    pub rate_limit: u64,
+    /// A call hangs until its time-out, without effect.
+    pub hangs: u64,
+    /// A list lacks about half of what it should have.
+    pub short_list: u64,
+    /// Some creates get no answer and have their effect up to this time later.
+    pub late_create: Duration,
+    /// Some deletes have their effect up to this time later.
+    pub late_delete: Duration,
+    /// A boot takes up to this time longer.
+    pub slow_boot: Duration,
     /// A new machine comes into lists only after up to this time.
     pub late_list: Duration,
     /// A machine never boots.
@@ -37,6 +51,13 @@ impl Faults {
             quota: None,
             lost_request: 0,
             lost_answer: 0,
+            error_500: 0,
+            rate_limit: 0,
+            hangs: 0,
+            short_list: 0,
+            late_create: Duration::ZERO,
+            late_delete: Duration::ZERO,
+            slow_boot: Duration::ZERO,
             late_list: Duration::ZERO,
             boot_fails: 0,
             dies: 0,
@@ -53,6 +74,13 @@ impl Faults {
             quota: None,
             lost_request: 80,
             lost_answer: 80,
+            error_500: 0,
+            rate_limit: 0,
+            hangs: 0,
+            short_list: 0,
+            late_create: Duration::ZERO,
+            late_delete: Duration::ZERO,
+            slow_boot: Duration::ZERO,
             late_list: Duration::from_secs(6),
             boot_fails: 60,
             dies: 60,

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use secrecy::SecretSlice;
 
-use super::{CALL, REGISTER, STEP, World};
+use super::{CALL, Effect, REGISTER, STEP, World};
 use crate::names::MachineName;
 use crate::provider::MachineState;
 use crate::remote::{Done, Job, Remote, RemoteError, Target};
@@ -56,17 +56,20 @@ impl Remote for World {
             let fails = state.faults.step_fails;
             let failed = state.random.chance(fails);
             state.log.push((target.name.clone(), job.unit.clone()));
+            let now = self.clock.now();
+            state.told(now, Effect::Ran(&target.machine, &job.unit));
             let tail = if failed { vec!["something went wrong".to_owned()] } else { Vec::new() };
             let done = Done { status: i32::from(failed), changed: true, tail };
             state.units.insert(key, done.clone());
+            let cluster = target.machine.tags.cluster.clone();
             match read(&job.script) {
                 _ if failed => {}
                 Script::Step(step) if step.ends_with("/init") || step.ends_with("/join") => {
                     let ready = self.clock.after(REGISTER);
-                    state.nodes.insert(target.name.clone(), ready);
+                    state.nodes.insert((cluster, target.name.clone()), ready);
                 }
                 Script::Forget(name) => {
-                    state.nodes.remove(&name);
+                    state.nodes.remove(&(cluster, name));
                 }
                 Script::Step(_) | Script::Drain => {}
             }
@@ -91,15 +94,19 @@ impl Remote for World {
         }
         let now = self.clock.now();
         let state = self.state();
+        let cluster = &target.machine.tags.cluster;
         let runs = |name: &MachineName| {
-            let of_name = state.made.values().filter(|made| made.machine.tags.machine == *name);
+            let is = |made: &&super::Made| {
+                made.machine.tags.machine == *name && made.machine.tags.cluster == *cluster
+            };
+            let of_name = state.made.values().filter(is);
             of_name.clone().any(|made| made.machine.state == MachineState::Running && made.up_from <= now)
         };
-        let line = |(name, ready): (&MachineName, &jiff::Timestamp)| {
+        let line = |((_, name), ready): (&(_, MachineName), &jiff::Timestamp)| {
             let ready = *ready <= now && runs(name);
             serde_json::json!({"name": name, "ready": ready, "reason": "kubelet is silent"})
         };
-        let lines: Vec<_> = state.nodes.iter().map(line).collect();
+        let lines: Vec<_> = state.nodes.iter().filter(|((of, _), _)| of == cluster).map(line).collect();
         Ok(SecretSlice::from(serde_json::Value::from(lines).to_string().into_bytes()))
     }
 }
