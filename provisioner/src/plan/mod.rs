@@ -131,6 +131,8 @@ struct Draft<'a> {
     /// Rows whose machine is not in the list and quiet: how many, and those that are gone for sure.
     missing: usize,
     vanished: Vec<MachineName>,
+    /// Rows whose machine is not in the list, where the cluster's network is not there either.
+    unfounded: Vec<MachineName>,
     nodes_wanted: bool,
     /// One hash over the steps of each pool, and over none: made once, not for each of a thousand machines.
     steps: BTreeMap<&'a PoolName, String>,
@@ -165,6 +167,7 @@ impl<'a> Draft<'a> {
             others,
             missing: 0,
             vanished: Vec::new(),
+            unfounded: Vec::new(),
             nodes_wanted: false,
             steps: spec.pools.iter().map(|(name, pool)| (name, steps_hash(&pool.steps))).collect(),
             no_steps: steps_hash(&[]),
@@ -191,6 +194,7 @@ impl<'a> Draft<'a> {
         for name in self.names() {
             self.row(&name)?;
         }
+        self.without_ground()?;
         self.give_up_vanished()?;
         self.deficit()?;
         self.minimum();

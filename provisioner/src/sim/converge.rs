@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Law;
-use super::history::{Circumstances, More, Sizes};
+use super::history::{Circumstances, Incident, More, Sizes};
 use super::play::{BOUND, Player, UpEnd};
 use crate::ledger::Phase;
 use crate::names::{MachineName, NameError};
@@ -22,15 +22,22 @@ fn quiet() -> Circumstances {
 
 impl Player {
     /// What a patient operator does now. In a few words how it ended.
-    pub(super) async fn converge(&mut self, sizes: &Sizes) -> Result<String, NameError> {
-        let mut accept_lost = false;
+    pub(super) async fn converge(
+        &mut self,
+        sizes: &Sizes,
+        jump: Option<Incident>,
+    ) -> Result<String, NameError> {
+        let (mut accept_lost, mut jump) = (false, jump);
         let mut end = String::from("too many runs");
         for _ in 0..RUNS {
             if self.world.stored().is_some_and(|ledger| ledger.closing.is_some()) && !self.gone(0).await? {
                 return Ok(end);
             }
             let runs = [(sizes.clone(), Duration::ZERO)];
-            let ended = self.up(0, &runs, &quiet(), accept_lost).await?.pop().flatten();
+            // The clocks' last jump comes in the middle of a run: nothing may wait for the time that it took away.
+            let incidents = jump.take().map(|jump| (Duration::from_secs(3), jump)).into_iter().collect();
+            let how = Circumstances { incidents, ..quiet() };
+            let ended = self.up(0, &runs, &how, accept_lost).await?.pop().flatten();
             if self.oracle().broken.is_some() {
                 return Ok(end);
             }
@@ -44,6 +51,7 @@ impl Player {
                     end = format!("stopped: {stop}");
                     match stop {
                         Stop::Vanished { .. } => accept_lost = true,
+                        Stop::NoGround { .. } => {}
                         Stop::NameClash { .. } => self.others_go().await?,
                         _ => break,
                     }
@@ -86,6 +94,7 @@ impl Player {
         };
         match stop {
             Stop::FrontEndLost { name, .. } => is_lost(name),
+            Stop::NoGround { machines, .. } => machines.iter().all(is_lost),
             Stop::Vanished { machines, .. } => machines.iter().all(is_lost),
             Stop::NameClash { other, .. } => machines.iter().any(|machine| machine.tags.cluster == *other),
             _ => false,
@@ -106,9 +115,14 @@ impl Player {
         if self.world.seat(seat).stored().is_none() {
             return Ok(true);
         }
-        let down = self.down(seat, Duration::ZERO, &quiet()).await?;
-        if down == Some(Down::Gone) {
-            return Ok(self.oracle().broken.is_none());
+        let mut down = None;
+        for _ in 0..RUNS {
+            down = self.down(seat, Duration::ZERO, &quiet()).await?;
+            match down {
+                Some(Down::Gone) => return Ok(self.oracle().broken.is_none()),
+                Some(Down::Left(_)) => {}
+                _ => break,
+            }
         }
         self.breaks(Law::Converges, format!("computer {seat}: `down` ended with {down:?}"));
         Ok(false)

@@ -86,6 +86,8 @@ pub(super) struct History {
     pub(super) acts: Vec<Act>,
     /// What is asked for in the end.
     pub(super) last: Sizes,
+    /// What happens to the clocks while it is made.
+    pub(super) jump: Option<Incident>,
 }
 
 fn secs(random: &mut Random, most: u64) -> Duration {
@@ -206,7 +208,8 @@ impl History {
         for _ in 0..1 + below(&mut random, 6) {
             acts.push(act(&mut random));
         }
-        Self { faults, acts, last: sizes(&mut random) }
+        let jump = random.chance(300).then(|| Incident::Clock(jump(&mut random)));
+        Self { faults, acts, last: sizes(&mut random), jump }
     }
 }
 

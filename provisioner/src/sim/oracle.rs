@@ -46,6 +46,8 @@ pub(super) struct Oracle {
     ready: BTreeSet<MachineId>,
     doomed: BTreeSet<MachineId>,
     tokens: BTreeMap<(LedgerId, MachineName), String>,
+    /// Names that were made more than once by a repeated create.
+    repeated: BTreeSet<(LedgerId, MachineName)>,
 }
 
 /// The oracle, as the world holds it.
@@ -95,7 +97,11 @@ impl Oracle {
     fn created(&mut self, machine: &Machine, token: &str) {
         let key = (machine.tags.ledger.clone(), machine.tags.machine.clone());
         let rewound = self.rewound.contains(&key.0);
-        match self.tokens.insert(key, token.to_owned()) {
+        match self.tokens.insert(key.clone(), token.to_owned()) {
+            // Of two that were made by one create, the hidden one outlives the row: it is adopted when it shows.
+            Some(same) if same == token && self.no_tokens => {
+                self.repeated.insert(key);
+            }
             Some(other) if other != token && !rewound => {
                 self.breaks(Law::NameUsedTwice, format!("{} was made before", machine.tags.machine));
             }
@@ -125,7 +131,9 @@ impl Oracle {
             let tags = &made.machine.tags;
             let row = |ledger: &Ledger| ledger.id == tags.ledger && ledger.row(&tags.machine).is_some();
             let closes = |ledger: &Ledger| ledger.closing.is_some() && ledger.cluster == tags.cluster;
-            let known = scene.stored.values().any(|ledger| row(ledger) || closes(ledger));
+            let key = (tags.ledger.clone(), tags.machine.clone());
+            let known = scene.stored.values().any(|ledger| row(ledger) || closes(ledger))
+                || self.repeated.contains(&key);
             !known && !self.strangers.contains(*id) && !self.rowless.contains(*id)
         });
         if let Some((id, made)) = lost {

@@ -13,7 +13,7 @@ use super::{Law, Mutation, Report};
 use crate::events::Sink;
 use crate::ledger::{Ledger, NewRow};
 use crate::names::{ClusterId, ClusterName, LedgerId, MachineName, NameError, PoolName};
-use crate::plan::Limits;
+use crate::plan::{Limits, Stop};
 use crate::provider::{MachineRequest, Owner};
 use crate::quantity::{Cpu, Memory};
 use crate::reconcile::{Ended, HostKeys, Parts, Reconciler};
@@ -93,7 +93,7 @@ impl Player {
         }
         self.calm();
         self.note(|| format!("-- the faults stop; {:?} is asked for", history.last));
-        self.converge(&history.last).await
+        self.converge(&history.last, history.jump).await
     }
 
     /// A cluster of another name, which is nobody's business here.
@@ -203,6 +203,9 @@ impl Player {
         accept_lost: bool,
     ) -> Result<Vec<UpEnd>, NameError> {
         let ledger = self.ledger(seat)?;
+        if let Some(stop) = Stop::closing(&ledger) {
+            return Ok(runs.iter().map(|_| Some(Ok(Ended::Stopped(stop.clone())))).collect());
+        }
         let mut specs = Vec::new();
         for (sizes, _) in runs {
             specs.push(sizes.spec()?);

@@ -60,7 +60,7 @@ impl Timeline {
             if self.lines.len() == KEPT {
                 self.lines.pop_front();
             }
-            let start = *self.start.get_or_insert(self.now);
+            let start = self.start.unwrap_or(self.now);
             let millis = self.now.duration_since(start).as_millis();
             self.lines.push_back(format!("{:>9}.{:03}  {}", millis / 1000, millis % 1000, text()));
         }
@@ -68,6 +68,7 @@ impl Timeline {
 
     pub(super) fn effect(&mut self, now: Timestamp, effect: &Effect<'_>) {
         self.now = now;
+        self.start.get_or_insert(now);
         self.steps += 1;
         self.mix(&now.as_millisecond().to_le_bytes());
         let machine = |machine: &crate::provider::Machine| format!("{} ({})", machine.tags.machine, machine.id);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
@@ -66,19 +67,21 @@ impl VirtualClock {
     }
 
     pub(super) fn as_clock(&self) -> Clock {
-        let (a, b) = (self.clone(), self.clone());
-        Clock::new(move || a.shown(), move |time| Box::pin(b.sleep(time)))
+        let (a, b, c) = (self.clone(), self.clone(), self.clone());
+        let steady = move || c.now().duration_since(Timestamp::UNIX_EPOCH).unsigned_abs();
+        Clock::new(move || a.shown(), steady, move |time| Box::pin(b.sleep(time)))
     }
 
     /// Runs `work`; `None` when `limit` of virtual time has passed, or nothing sleeps and nothing runs.
     pub(super) async fn drive<T>(&self, work: impl Future<Output = T>, limit: Duration) -> Option<T> {
         let end = self.after(limit);
-        tokio::pin!(work);
+        // Polled only when it was woken: most rounds are there for its tasks alone.
+        let mut work = std::iter::once(work).collect::<FuturesUnordered<_>>();
         loop {
             for _ in 0..ROUNDS {
                 tokio::select! {
                     biased;
-                    done = &mut work => return Some(done),
+                    Some(done) = work.next() => return Some(done),
                     () = tokio::task::yield_now() => {}
                 }
             }
