@@ -111,5 +111,40 @@ pub fn run(seed: u64, mutation: Option<Mutation>, verbose: bool) -> std::io::Res
     Ok(runtime.block_on(play::play(seed, mutation, verbose)))
 }
 
+/// The first seed from `from` on, of so many, whose history breaks a law; on all of these threads.
+pub fn first_broken(
+    from: u64,
+    seeds: u64,
+    mutation: Option<Mutation>,
+    threads: usize,
+) -> std::io::Result<Option<Report>> {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let next = AtomicU64::new(from);
+    // The lowest seed that breaks one so far: nobody plays a higher one any more.
+    let end = AtomicU64::new(from.saturating_add(seeds));
+    std::thread::scope(|scope| {
+        let work = || -> std::io::Result<Option<Report>> {
+            let mut found = None;
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= end.load(Ordering::Relaxed) {
+                    return Ok(found);
+                }
+                let report = run(seed, mutation, false)?;
+                if report.broken.is_some() && end.fetch_min(seed, Ordering::Relaxed) > seed {
+                    found = Some(report);
+                }
+            }
+        };
+        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        let mut first: Option<Report> = None;
+        for worker in workers {
+            let report = worker.join().map_err(|_| std::io::Error::other("a thread of the simulation died"))??;
+            first = first.into_iter().chain(report).min_by_key(|report| report.seed);
+        }
+        Ok(first)
+    })
+}
+
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use crate::ledger::{Leaving, Ledger, Phase, Row};
 use crate::names::{LedgerId, MachineId, MachineName, PoolName};
 use crate::provider::{Machine, MachineState};
 use crate::spec::Role;
-use crate::world::{Effect, Scene, Seat, Watch};
+use crate::world::{Effect, Faults, SETTLE, Scene, Seat, Watch};
 
 /// How long a node may have been Ready before "it is not ready" is wrong: an answer counts for ten seconds.
 const STALE_SECS: i64 = 20;
@@ -39,6 +39,8 @@ pub(super) struct Oracle {
     pub(super) rewound: BTreeSet<LedgerId>,
     /// Whether a repeated create may make a second machine.
     pub(super) no_tokens: bool,
+    /// Whether the cloud shows what is new later than it promises.
+    pub(super) late: bool,
     /// What happened.
     pub(super) timeline: Timeline,
     /// The first law that was broken.
@@ -46,8 +48,6 @@ pub(super) struct Oracle {
     ready: BTreeSet<MachineId>,
     doomed: BTreeSet<MachineId>,
     tokens: BTreeMap<(LedgerId, MachineName), String>,
-    /// Names that were made more than once by a repeated create.
-    repeated: BTreeSet<(LedgerId, MachineName)>,
 }
 
 /// The oracle, as the world holds it.
@@ -61,8 +61,9 @@ impl Watch for Watcher {
 }
 
 impl Oracle {
-    pub(super) fn new(timeline: Timeline, no_tokens: bool) -> Self {
-        Self { timeline, no_tokens, ..Self::default() }
+    pub(super) fn new(timeline: Timeline, faults: &Faults) -> Self {
+        let late = faults.late_list + faults.late_create > SETTLE;
+        Self { timeline, no_tokens: faults.no_tokens, late, ..Self::default() }
     }
 
     /// Notes a broken law; the first one counts.
@@ -97,11 +98,7 @@ impl Oracle {
     fn created(&mut self, machine: &Machine, token: &str) {
         let key = (machine.tags.ledger.clone(), machine.tags.machine.clone());
         let rewound = self.rewound.contains(&key.0);
-        match self.tokens.insert(key.clone(), token.to_owned()) {
-            // Of two that were made by one create, the hidden one outlives the row: it is adopted when it shows.
-            Some(same) if same == token && self.no_tokens => {
-                self.repeated.insert(key);
-            }
+        match self.tokens.insert(key, token.to_owned()) {
             Some(other) if other != token && !rewound => {
                 self.breaks(Law::NameUsedTwice, format!("{} was made before", machine.tags.machine));
             }
@@ -127,13 +124,16 @@ impl Oracle {
 
     /// Every machine has a row, or its cluster is being taken down.
     fn has_row(&mut self, scene: &Scene<'_>) {
+        if self.late {
+            // A row whose machine shows only after the settle time may be forgotten before: it is adopted then.
+            let unlisted = scene.made.iter().filter(|(_, made)| made.listed_from > scene.now);
+            self.rowless.extend(unlisted.map(|(id, _)| id.clone()));
+        }
         let lost = scene.made.iter().find(|(id, made)| {
             let tags = &made.machine.tags;
             let row = |ledger: &Ledger| ledger.id == tags.ledger && ledger.row(&tags.machine).is_some();
             let closes = |ledger: &Ledger| ledger.closing.is_some() && ledger.cluster == tags.cluster;
-            let key = (tags.ledger.clone(), tags.machine.clone());
-            let known = scene.stored.values().any(|ledger| row(ledger) || closes(ledger))
-                || self.repeated.contains(&key);
+            let known = scene.stored.values().any(|ledger| row(ledger) || closes(ledger));
             !known && !self.strangers.contains(*id) && !self.rowless.contains(*id)
         });
         if let Some((id, made)) = lost {

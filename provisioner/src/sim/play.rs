@@ -43,7 +43,7 @@ pub(super) struct Player {
 pub(super) async fn play(seed: u64, mutation: Option<Mutation>, verbose: bool) -> Report {
     let history = History::draw(seed);
     let world = World::new(seed, Faults::none());
-    let oracle = Arc::new(Mutex::new(Oracle::new(Timeline::new(verbose), history.faults.no_tokens)));
+    let oracle = Arc::new(Mutex::new(Oracle::new(Timeline::new(verbose), &history.faults)));
     let mut player =
         Player { world, oracle, mutation, verbose, drawn: 0, snapshots: Vec::new() };
     let end = match player.history(&history).await {
@@ -92,6 +92,8 @@ impl Player {
             self.snapshots.extend(self.world.stored());
         }
         self.calm();
+        // Longer than any list is late: what was made under the faults shows.
+        self.rest(Duration::from_secs(60)).await;
         self.note(|| format!("-- the faults stop; {:?} is asked for", history.last));
         self.converge(&history.last, history.jump).await
     }

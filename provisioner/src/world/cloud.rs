@@ -128,8 +128,14 @@ impl State {
     }
 
     pub(super) fn make(&mut self, request: &MachineRequest, now: Timestamp) -> Result<(), ProviderError> {
-        if !self.faults.no_tokens && self.made.values().any(|made| made.token == request.token) {
-            return Ok(());
+        let same = |made: &&Made| !self.faults.no_tokens && made.token == request.token;
+        if let Some(made) = self.made.values().find(same) {
+            let machine = &made.machine;
+            if machine.tags == request.tags && machine.shape == request.shape {
+                return Ok(());
+            }
+            let message = "this token made another machine: a request that differs needs a new one".into();
+            return Err(ProviderError::Rejected { message });
         }
         if self.random.chance(self.faults.no_capacity) {
             return Err(ProviderError::NoCapacity { message: "no host has room".into() });

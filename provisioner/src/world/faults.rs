@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::provider::faults::Fault;
+
 /// Chances in thousandths, drawn anew for each call or machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Faults {
@@ -66,6 +68,31 @@ impl Faults {
             drops: 0,
             no_tokens: false,
         }
+    }
+    /// These faults, and no others.
+    pub fn of(faults: &[Fault]) -> Self {
+        let mut all = Self::none();
+        for fault in faults {
+            match *fault {
+                Fault::RateLimit(n) => all.rate_limit = n.into(),
+                Fault::Error500(n) => all.error_500 = n.into(),
+                Fault::DropBefore(n) => all.lost_request = n.into(),
+                Fault::DropAfter(n) => all.lost_answer = n.into(),
+                Fault::Hang(n) => all.hangs = n.into(),
+                Fault::ShortList(n) => all.short_list = n.into(),
+                Fault::LateList(most) => all.late_list = most,
+                Fault::LateCreate(most) => all.late_create = most,
+                Fault::LateDelete(most) => all.late_delete = most,
+                Fault::NoCapacity(n) => all.no_capacity = n.into(),
+                Fault::Quota(n) => all.quota = Some(n.into()),
+                Fault::SlowBoot(most) => all.slow_boot = most,
+                Fault::BootFailure(n) => all.boot_fails = n.into(),
+                Fault::Dies(n) => all.dies = n.into(),
+                Fault::Stops(n) => all.stops = n.into(),
+                Fault::NoTokens => all.no_tokens = true,
+            }
+        }
+        all
     }
     /// A bad day in a cloud: everything that may go wrong does now and then.
     pub fn bad_day() -> Self {

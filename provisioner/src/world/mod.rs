@@ -41,14 +41,14 @@ const BOOT: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_secs(3);
 const REGISTER: Duration = Duration::from_secs(4);
 /// The settle time of this cloud, longer than any list is late.
-const SETTLE: Duration = Duration::from_secs(10);
+pub(crate) const SETTLE: Duration = Duration::from_secs(10);
 
 /// A machine of this cloud.
 #[derive(Debug, Clone)]
 pub(crate) struct Made {
     pub(crate) machine: Machine,
     pub(crate) token: String,
-    listed_from: Timestamp,
+    pub(crate) listed_from: Timestamp,
     pub(crate) up_from: Timestamp,
     fate: Option<(Timestamp, Fate)>,
 }

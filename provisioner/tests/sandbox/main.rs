@@ -3,6 +3,7 @@
 
 mod agent;
 mod harness;
+mod laws;
 mod network;
 
 use harness::{Lab, PATIENCE, empty_lab, key, lab, request};

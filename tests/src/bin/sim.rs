@@ -1,4 +1,5 @@
 //! Plays histories by seed, as many as asked for, on all cores: `sim --seeds N [--from N]`, or one: `--replay SEED`.
+//! `--mutations N` plants each known mistake in the engine, and says which of the first N seeds sees it.
 //!
 //! Prints every seed that breaks a law, seeds per second, and what the histories ended with.
 
@@ -21,12 +22,13 @@ struct Options {
     from: u64,
     seeds: u64,
     replay: bool,
+    mutations: bool,
     jobs: usize,
 }
 
 fn options() -> Result<Options, String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut options = Options { from: 0, seeds: 10_000, replay: false, jobs: cores };
+    let mut options = Options { from: 0, seeds: 10_000, replay: false, mutations: false, jobs: cores };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| format!("{word} needs a number"))?;
@@ -35,8 +37,9 @@ fn options() -> Result<Options, String> {
             "--seeds" => options.seeds = number,
             "--from" => options.from = number,
             "--jobs" => options.jobs = usize::try_from(number).unwrap_or(1).max(1),
+            "--mutations" => (options.seeds, options.mutations) = (number, true),
             "--replay" => (options.from, options.replay) = (number, true),
-            _ => return Err(format!("{word} is unknown; known: --seeds --from --jobs --replay")),
+            _ => return Err(format!("{word} is unknown; known: --seeds --from --jobs --replay --mutations")),
         }
     }
     Ok(options)
@@ -70,6 +73,9 @@ fn main() -> ExitCode {
             }
         };
     }
+    if options.mutations {
+        return mutations(&options);
+    }
     let began = clock::monotonic();
     let sums = all(&options);
     let seconds = clock::monotonic().duration_since(began).as_secs_f64();
@@ -87,6 +93,27 @@ fn main() -> ExitCode {
         println!("{count:>9}  {end}");
     }
     if sums.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn mutations(options: &Options) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for mutation in sim::Mutation::ALL {
+        match sim::first_broken(options.from, options.seeds, Some(mutation), options.jobs) {
+            Ok(Some(report)) => {
+                let broken = report.broken.map(|broken| format!("{}: {}", broken.law, broken.text));
+                println!("{mutation:?}: seed {}: {}", report.seed, broken.unwrap_or_default());
+            }
+            Ok(None) => {
+                println!("{mutation:?}: not seen");
+                code = ExitCode::FAILURE;
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
 }
 
 fn all(options: &Options) -> Sums {

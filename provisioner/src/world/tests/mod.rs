@@ -1,5 +1,6 @@
 //! The engine over the world: whole runs.
 
+mod laws;
 mod promises;
 
 use std::collections::BTreeMap;
