@@ -61,7 +61,11 @@ impl Reconciler {
     /// Looks at the cloud, and lets the observed time go on.
     pub(super) async fn look(&mut self, spec: &Spec, now: Timestamp) {
         let age = list_again_after(self.limits.settle);
-        if self.list.as_ref().is_some_and(|list| list.machines.is_ok() && until(list.at, self.parts.clock.steady()) < age) {
+        if self
+            .list
+            .as_ref()
+            .is_some_and(|list| list.machines.is_ok() && until(list.at, self.parts.clock.steady()) < age)
+        {
             return;
         }
         let listing = self.list_now(spec).await;

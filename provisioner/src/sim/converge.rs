@@ -89,7 +89,8 @@ impl Player {
         let stored = self.world.stored();
         let row = |name: &MachineName| stored.as_ref().and_then(|ledger| ledger.row(name));
         let is_lost = |name: &MachineName| {
-            let machine = row(name).and_then(|row| row.machine()).and_then(|id| machines.iter().find(|m| m.id == *id));
+            let machine =
+                row(name).and_then(|row| row.machine()).and_then(|id| machines.iter().find(|m| m.id == *id));
             machine.is_none_or(|machine| matches!(machine.state, MachineState::Failed(_)))
         };
         match stop {
@@ -154,7 +155,10 @@ impl Player {
         let ours = |m: &&crate::provider::Machine| m.tags.ledger == ledger.id;
         let machines = self.world.machines().iter().filter(ours).count();
         if machines != ledger.rows().len() {
-            self.breaks(Law::Converges, format!("settled with {machines} machines of {} rows", ledger.rows().len()));
+            self.breaks(
+                Law::Converges,
+                format!("settled with {machines} machines of {} rows", ledger.rows().len()),
+            );
         }
     }
 
@@ -163,7 +167,10 @@ impl Player {
         let neighbours = machines.iter().filter(|machine| machine.tags.cluster.as_str().starts_with("other"));
         let (there, all) = (neighbours.count(), machines.len());
         if self.oracle().broken.is_none() && (there != 2 || all != 2) {
-            self.breaks(Law::NothingLeft, format!("in the end there are {all} machines, {there} of the neighbour's"));
+            self.breaks(
+                Law::NothingLeft,
+                format!("in the end there are {all} machines, {there} of the neighbour's"),
+            );
         }
     }
 }

@@ -186,9 +186,7 @@ fn act(random: &mut Random) -> Act {
     match below(random, 100) {
         0..=41 => Act::Up(0, sizes(random), circumstances(random)),
         42..=47 => Act::Up(1, sizes(random), circumstances(random)),
-        48..=54 => {
-            Act::Twice([sizes(random), sizes(random)], secs(random, 20), circumstances(random))
-        }
+        48..=54 => Act::Twice([sizes(random), sizes(random)], secs(random, 20), circumstances(random)),
         55..=63 => Act::Down(0, secs(random, 60) * u32::from(random.chance(300)), circumstances(random)),
         64 | 65 => Act::Down(1, Duration::ZERO, circumstances(random)),
         66..=68 => Act::DownByTags(circumstances(random)),
@@ -227,10 +225,7 @@ fn pool(role: Role, size: std::ops::RangeInclusive<u32>) -> Pool {
     Pool {
         role,
         size,
-        shapes: vec![
-            Shape::of(Cpu::cores(2), Memory::gib(4)),
-            Shape::of(Cpu::cores(4), Memory::gib(8)),
-        ],
+        shapes: vec![Shape::of(Cpu::cores(2), Memory::gib(4)), Shape::of(Cpu::cores(4), Memory::gib(8))],
         image: ImageName::from("debian-12"),
         zones: Vec::new(),
         labels: BTreeMap::new(),

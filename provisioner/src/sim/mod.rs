@@ -139,7 +139,8 @@ pub fn first_broken(
         let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
         let mut first: Option<Report> = None;
         for worker in workers {
-            let report = worker.join().map_err(|_| std::io::Error::other("a thread of the simulation died"))??;
+            let report =
+                worker.join().map_err(|_| std::io::Error::other("a thread of the simulation died"))??;
             first = first.into_iter().chain(report).min_by_key(|report| report.seed);
         }
         Ok(first)

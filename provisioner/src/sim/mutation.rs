@@ -193,9 +193,9 @@ fn one_too_many(spec: &Spec, ledger: &Ledger, seen: &Observation, now: Timestamp
 
 fn replace_front_end(spec: &Spec, ledger: &Ledger, seen: &Observation, now: Timestamp) -> Plan {
     let mut made = plan(spec, ledger, seen, now);
-    if let Some(crate::plan::Stop::FrontEndLost { name, .. }) = made.stop.take_if(|stop| {
-        matches!(stop, crate::plan::Stop::FrontEndLost { .. })
-    }) {
+    if let Some(crate::plan::Stop::FrontEndLost { name, .. }) =
+        made.stop.take_if(|stop| matches!(stop, crate::plan::Stop::FrontEndLost { .. }))
+    {
         let _ = made.ledger.delete(&name, crate::ledger::Leaving::Vanished);
     }
     made

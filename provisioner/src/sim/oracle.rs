@@ -166,7 +166,8 @@ impl Oracle {
             return self.breaks(Law::FrontEndStays, what);
         }
         if was_ready && !self.doomed.contains(id) {
-            return self.breaks(Law::ReadyStays, format!("{what}, was Ready, and nothing said that it should go"));
+            return self
+                .breaks(Law::ReadyStays, format!("{what}, was Ready, and nothing said that it should go"));
         }
         if row.is_some_and(|row| row.machine() == Some(id) && row.phase().is_live()) {
             self.breaks(Law::ReadyStays, format!("{what}, though its row is live"));

@@ -44,8 +44,7 @@ pub(super) async fn play(seed: u64, mutation: Option<Mutation>, verbose: bool) -
     let history = History::draw(seed);
     let world = World::new(seed, Faults::none());
     let oracle = Arc::new(Mutex::new(Oracle::new(Timeline::new(verbose), &history.faults)));
-    let mut player =
-        Player { world, oracle, mutation, verbose, drawn: 0, snapshots: Vec::new() };
+    let mut player = Player { world, oracle, mutation, verbose, drawn: 0, snapshots: Vec::new() };
     let end = match player.history(&history).await {
         Ok(end) => end,
         Err(error) => {
@@ -122,7 +121,8 @@ impl Player {
                 expires: None,
             };
             let Ok(name) = ledger.add(new, self.world.true_time()) else { continue };
-            let request = ledger.request(&name, String::new(), WorldScripts.user_data(&name, self.world.true_time()));
+            let request =
+                ledger.request(&name, String::new(), WorldScripts.user_data(&name, self.world.true_time()));
             self.made_by_others(request);
         }
         Ok(())
@@ -169,7 +169,9 @@ impl Player {
 
     async fn act(&mut self, act: &Act) -> Result<(), NameError> {
         match act {
-            Act::Up(seat, sizes, how) => drop(self.up(*seat, &[(sizes.clone(), Duration::ZERO)], how, false).await?),
+            Act::Up(seat, sizes, how) => {
+                drop(self.up(*seat, &[(sizes.clone(), Duration::ZERO)], how, false).await?)
+            }
             Act::Twice([first, second], later, how) => {
                 let both = [(first.clone(), Duration::ZERO), (second.clone(), *later)];
                 self.up(0, &both, how, false).await?;
@@ -334,9 +336,10 @@ impl Player {
         let Some(now) = self.world.stored() else { return };
         let older = self.snapshots.iter().rev().filter(|ledger| ledger.cluster == now.cluster).nth(back);
         let Some(older) = older.cloned() else { return };
-        let rowless = self.world.machines().into_iter().filter(|machine| {
-            machine.tags.ledger == older.id && older.row(&machine.tags.machine).is_none()
-        });
+        let rowless =
+            self.world.machines().into_iter().filter(|machine| {
+                machine.tags.ledger == older.id && older.row(&machine.tags.machine).is_none()
+            });
         let mut oracle = self.oracle();
         oracle.rowless.extend(rowless.map(|machine| machine.id));
         oracle.rewound.insert(older.id.clone());
@@ -364,8 +367,7 @@ fn happen(world: &World, incident: Incident) {
     // The neighbour's machines have their own accidents.
     let of_ours = |which: usize| -> Option<MachineName> {
         let machines = world.machines();
-        let ours: Vec<_> =
-            machines.iter().filter(|m| m.tags.cluster.as_str().starts_with(NAME)).collect();
+        let ours: Vec<_> = machines.iter().filter(|m| m.tags.cluster.as_str().starts_with(NAME)).collect();
         (!ours.is_empty()).then(|| ours[which % ours.len()].tags.machine.clone())
     };
     match incident {

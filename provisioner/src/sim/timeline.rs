@@ -71,7 +71,8 @@ impl Timeline {
         self.start.get_or_insert(now);
         self.steps += 1;
         self.mix(&now.as_millisecond().to_le_bytes());
-        let machine = |machine: &crate::provider::Machine| format!("{} ({})", machine.tags.machine, machine.id);
+        let machine =
+            |machine: &crate::provider::Machine| format!("{} ({})", machine.tags.machine, machine.id);
         match effect {
             Effect::Point => self.mix(&[0]),
             Effect::Created(made, _) => {
@@ -91,7 +92,8 @@ impl Timeline {
                 self.mix(&[4, *seat]);
                 self.mix(&after.generation.to_le_bytes());
                 if self.verbose {
-                    let changes = before.map_or_else(Vec::new, |before| crate::ledger::changes(before, after));
+                    let changes =
+                        before.map_or_else(Vec::new, |before| crate::ledger::changes(before, after));
                     let text: Vec<_> = changes.iter().map(ToString::to_string).collect();
                     let generation = after.generation;
                     self.note(|| format!("computer {seat}: saved {generation}: {}", text.join("; ")));

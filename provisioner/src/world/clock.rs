@@ -31,7 +31,12 @@ impl VirtualClock {
     pub(super) fn new() -> Self {
         // Any time will do; a round one is easy to read in failures.
         let now = Timestamp::from_second(1_800_000_000).unwrap_or(Timestamp::UNIX_EPOCH);
-        Self(Arc::new(Mutex::new(Inner { now, off: SignedDuration::ZERO, next: 0, sleepers: BTreeMap::new() })))
+        Self(Arc::new(Mutex::new(Inner {
+            now,
+            off: SignedDuration::ZERO,
+            next: 0,
+            sleepers: BTreeMap::new(),
+        })))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

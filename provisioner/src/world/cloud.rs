@@ -76,7 +76,8 @@ impl State {
 
     /// Takes machines away that nobody asked to delete.
     pub(super) fn lose(&mut self, now: Timestamp, which: &dyn Fn(&Made) -> bool) {
-        let lost: Vec<_> = self.made.iter().filter(|(_, made)| which(made)).map(|(id, _)| id.clone()).collect();
+        let lost: Vec<_> =
+            self.made.iter().filter(|(_, made)| which(made)).map(|(id, _)| id.clone()).collect();
         for id in lost {
             if let Some(made) = self.made.remove(&id) {
                 self.told(now, Effect::Lost(&made.machine));

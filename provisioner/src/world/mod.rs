@@ -125,7 +125,12 @@ impl World {
             kill_at: None,
             watch: None,
         };
-        Self { clock: VirtualClock::new(), seat: 0, killed: Arc::default(), state: Arc::new(Mutex::new(state)) }
+        Self {
+            clock: VirtualClock::new(),
+            seat: 0,
+            killed: Arc::default(),
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
     /// The same world, as another computer with a ledger of its own sees it.

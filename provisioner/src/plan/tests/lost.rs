@@ -101,6 +101,7 @@ fn machines_and_network_that_are_not_there_end_the_run_instead_of_a_wait_without
 fn a_drain_of_a_machine_that_is_not_listed_ends_with_its_time_limit() {
     let mut case = Case::ready(1);
     let worker = name("lab1-workers-2");
+    case.spec = fixtures::spec(0);
     case.ledger.drain(&worker, crate::ledger::Leaving::Surplus).unwrap();
     case.gone(&worker);
     case.seen.scaffold = false;

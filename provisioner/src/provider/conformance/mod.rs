@@ -100,7 +100,11 @@ impl Trial<'_> {
     }
 
     /// Repeats a call until it is answered.
-    async fn call<T>(&self, what: &str, call: impl AsyncFn() -> Result<T, ProviderError>) -> Result<T, String> {
+    async fn call<T>(
+        &self,
+        what: &str,
+        call: impl AsyncFn() -> Result<T, ProviderError>,
+    ) -> Result<T, String> {
         let mut last = String::new();
         for _ in 0..TRIES {
             match call().await {
@@ -167,7 +171,8 @@ impl Trial<'_> {
         self.create(request).await?;
         let named = |machine: &Machine| machine.tags.machine == request.tags.machine;
         let cluster = &request.tags.cluster;
-        self.until("a made machine is listed", async || Ok(self.of(cluster).await?.iter().any(named))).await?;
+        self.until("a made machine is listed", async || Ok(self.of(cluster).await?.iter().any(named)))
+            .await?;
         let listed = self.until_listed(request).await?;
         Ok(listed)
     }

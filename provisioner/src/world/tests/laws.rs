@@ -18,7 +18,8 @@ impl Bed for World {
         self
     }
     fn request(&self, cluster: &ClusterId, ordinal: u64) -> MachineRequest {
-        let owner = LedgerId::from("laws");
+        // Each cluster has a ledger of its own, and its id is in the token.
+        let owner = LedgerId(format!("laws-{cluster}"));
         let mut ledger = Ledger::new(owner, Owner::Cli, cluster.clone(), World::cloud_id());
         ledger.next_ordinal = ordinal;
         let new = fixtures::new_row(&PoolName::new("workers").unwrap());
@@ -78,7 +79,8 @@ async fn the_laws_hold_under_every_fault_of_calls_and_under_all_of_them() {
 async fn a_cloud_that_breaks_a_promise_breaks_its_law_and_no_other() {
     let world = World::new(1, Faults::of(&[Fault::NoTokens]));
     let laws: Vec<_> = broken(&world).await.into_iter().map(|broken| broken.law).collect();
-    let about_tokens = ["the same token makes one machine", "a token with another request is refused for good"];
+    let about_tokens =
+        ["the same token makes one machine", "a token with another request is refused for good"];
     assert_eq!(laws, about_tokens);
 }
 
