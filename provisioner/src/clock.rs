@@ -26,24 +26,32 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Clone)]
 pub struct Clock {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    steady: Arc<dyn Fn() -> Duration + Send + Sync>,
     sleep: Arc<dyn Fn(Duration) -> Sleep + Send + Sync>,
 }
 
 impl Clock {
     /// This computer's.
     pub fn system() -> Self {
-        Self::new(now, |time| Box::pin(tokio::time::sleep(time)))
+        let began = monotonic();
+        let steady = move || monotonic().saturating_duration_since(began);
+        Self::new(now, steady, |time| Box::pin(tokio::time::sleep(time)))
     }
-    /// One made of its two functions.
+    /// One made of its functions.
     pub fn new(
         now: impl Fn() -> Timestamp + Send + Sync + 'static,
+        steady: impl Fn() -> Duration + Send + Sync + 'static,
         sleep: impl Fn(Duration) -> Sleep + Send + Sync + 'static,
     ) -> Self {
-        Self { now: Arc::new(now), sleep: Arc::new(sleep) }
+        Self { now: Arc::new(now), steady: Arc::new(steady), sleep: Arc::new(sleep) }
     }
     /// The time.
     pub fn now(&self) -> Timestamp {
         (self.now)()
+    }
+    /// Time since some moment before, whatever is done to the wall clock: for everything that lasts.
+    pub fn steady(&self) -> Duration {
+        (self.steady)()
     }
     /// Ends after `time`.
     pub fn sleep(&self, time: Duration) -> Sleep {

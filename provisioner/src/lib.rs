@@ -27,6 +27,7 @@ pub mod remote;
 pub mod render;
 pub mod report;
 pub mod shellcheck;
+pub mod sim;
 pub mod spec;
 pub mod state;
 pub mod store;

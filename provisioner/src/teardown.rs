@@ -97,11 +97,11 @@ pub async fn down(
         // Another cluster of the same name is in the list too, and is nothing of ours.
         let ours = engine.machines().iter().any(|machine| machine.tags.cluster == cluster);
         let empty = !ours && engine.ledger().rows().is_empty();
-        let now = clock.now();
+        let now = clock.steady();
         let since = *quiet_since.get_or_insert(now);
         if !empty {
             quiet_since = None;
-        } else if now.duration_since(since).unsigned_abs() >= provider.settle() * 2 {
+        } else if now.saturating_sub(since) >= provider.settle() * 2 {
             break;
         }
         tokio::select! {

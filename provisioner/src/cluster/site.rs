@@ -226,6 +226,7 @@ pub async fn looking(
     let remote = SshRemote::new(Arc::clone(&provider), operator, dir.logs());
     let parts = Parts {
         provider,
+        planner: crate::plan::plan,
         remote: Arc::new(remote),
         scripts,
         store: Arc::new(ReadOnly),
@@ -260,6 +261,7 @@ impl Site {
         let remote = SshRemote::new(Arc::clone(&self.provider), self.operator.clone(), self.dir.logs());
         Parts {
             provider: Arc::clone(&self.provider),
+            planner: crate::plan::plan,
             remote: Arc::new(remote),
             scripts,
             store: Arc::clone(&self.store) as Arc<dyn Store>,

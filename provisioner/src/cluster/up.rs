@@ -118,9 +118,9 @@ impl Up {
         let plan = self.engine.preview(&self.spec).await;
         let problems = self.parts.provider.check(&self.demand(&plan)).await?;
         let text = plan.describe(&self.before);
-        let stop = plan.stop.as_ref().map(Stop::to_string);
         let lost = plan.stop.as_ref().and_then(|stop| self.lost_front_end(stop));
         let lost_front_end = lost.map(|(name, _)| name);
+        let stop = Stop::closing(&self.before).or(plan.stop.clone()).as_ref().map(Stop::to_string);
         let wait = |line: &str| line.starts_with("wait ") || line.starts_with("stop: ");
         let lines = text.lines().filter(|line| !wait(line)).map(str::to_owned).collect();
         let (create, remove) = self.changes(&plan);
@@ -181,6 +181,9 @@ impl Up {
 
     /// Makes it so: passes of the engine until nothing is left to do.
     pub async fn run(&mut self, cancel: &CancellationToken) -> Result<Ended, UpError> {
+        if let Some(stop) = Stop::closing(&self.before) {
+            return Ok(Ended::Stopped(stop));
+        }
         Ok(self.engine.settle(&self.spec, cancel).await?)
     }
 

@@ -110,6 +110,7 @@ impl Case {
             cloud: CloudId::from("here"),
             machines: Ok(Vec::new()),
             scaffold: true,
+            no_scaffold: false,
             nodes: Nodes::Known(BTreeMap::new()),
             exists: BTreeMap::new(),
             refused: BTreeMap::new(),

@@ -20,6 +20,7 @@ impl Draft<'_> {
             let limit = Some(self.seen.limits.settle);
             self.wait_machine(name, wait("it was there a moment ago"), since, limit);
         } else if !self.seen.scaffold {
+            self.unfounded.extend(self.seen.no_scaffold.then(|| name.clone()));
             self.wait_machine(name, wait("the cluster's network is not found either"), since, None);
         } else {
             self.missing += 1;
@@ -57,6 +58,16 @@ impl Draft<'_> {
             self.lose(&name, Leaving::Vanished)?;
         }
         Ok(())
+    }
+
+    /// Rows whose machine is not listed, in a cloud where the cluster has no network either: no evidence that they
+    /// are gone, and nothing that could still come. A person knows more.
+    pub(super) fn without_ground(&self) -> Decided {
+        if self.unfounded.is_empty() {
+            return Ok(());
+        }
+        let of = self.ledger.rows().values().filter(|row| row.machine().is_some()).count();
+        Err(Box::new(Stop::NoGround { machines: self.unfounded.clone(), of }))
     }
 
     /// Whether the cluster would lose something for good with this machine.
@@ -107,6 +118,11 @@ impl Draft<'_> {
             None => self.seen.limits.drain_timeout,
         };
         let since = self.seen.ages.of(name).within(Phase::Draining);
+        // It was to go anyway, so it goes: whether it is gone is asked of every row that is deleted.
+        if since >= limit {
+            self.ledger.delete(name, why)?;
+            return self.deleting(name, machine);
+        }
         let empty = match machine.map(|machine| &machine.state) {
             None if seen_before => {
                 self.not_listed(name);
@@ -116,7 +132,7 @@ impl Draft<'_> {
             Some(MachineState::Building | MachineState::Running) => false,
         };
         let drained = self.seen.drained.contains(name) || self.seen.nodes == Nodes::Unused;
-        if empty || never_used || drained || since >= limit {
+        if empty || never_used || drained {
             self.ledger.delete(name, why)?;
             return self.deleting(name, machine);
         }

@@ -138,6 +138,8 @@ struct Draft<'a> {
     /// Rows whose machine is not in the list and quiet: how many, and those that are gone for sure.
     missing: usize,
     vanished: Vec<MachineName>,
+    /// Rows whose machine is not in the list, where the cluster's network is not there either.
+    unfounded: Vec<MachineName>,
     nodes_wanted: bool,
     /// Draining rows that their pool wants back.
     recalled: BTreeSet<MachineName>,
@@ -174,6 +176,7 @@ impl<'a> Draft<'a> {
             others,
             missing: 0,
             vanished: Vec::new(),
+            unfounded: Vec::new(),
             nodes_wanted: false,
             recalled: BTreeSet::new(),
             steps: spec.pools.iter().map(|(name, pool)| (name, steps_hash(&pool.steps))).collect(),
@@ -202,6 +205,7 @@ impl<'a> Draft<'a> {
         for name in self.names() {
             self.row(&name)?;
         }
+        self.without_ground()?;
         self.give_up_vanished()?;
         self.deficit()?;
         self.minimum();

@@ -16,6 +16,8 @@ pub struct Observation {
     pub machines: Result<Vec<Machine>, String>,
     /// Whether this pass found the cluster's scaffold by id. Without it nothing counts as gone.
     pub scaffold: bool,
+    /// Whether the cloud said that there is none, now or when this run began.
+    pub no_scaffold: bool,
     /// The cluster's nodes.
     pub nodes: Nodes,
     /// Answers to direct questions.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::duration::short;
+use crate::ledger::Ledger;
 use crate::names::{CloudId, ClusterId, LedgerId, MachineName, PoolName, StepId};
 use std::time::Duration;
 
@@ -54,6 +55,18 @@ pub enum Stop {
         /// Of how many.
         of: usize,
     },
+    /// Machines are not in the list, and the cluster's network is not there either.
+    NoGround {
+        /// Which.
+        machines: Vec<MachineName>,
+        /// Of how many.
+        of: usize,
+    },
+    /// The cluster is being taken down.
+    Closing {
+        /// Since when.
+        since: jiff::Timestamp,
+    },
     /// Every shape and zone of a pool failed again and again.
     GivenUp {
         /// The pool.
@@ -102,6 +115,13 @@ pub enum Stop {
         /// What.
         why: String,
     },
+}
+
+impl Stop {
+    /// A cluster that is being taken down is not built any further.
+    pub fn closing(ledger: &Ledger) -> Option<Self> {
+        ledger.closing.as_ref().map(|closing| Self::Closing { since: closing.at })
+    }
 }
 
 fn list(machines: &[MachineName]) -> String {
@@ -155,6 +175,18 @@ impl fmt::Display for Stop {
                  they are really lost, say so with `--accept-lost`",
                 machines.len(),
                 list(machines)
+            ),
+            Self::NoGround { machines, of } => write!(
+                f,
+                "the cluster's network is not in this cloud, and neither are {} of {of} machines: {}; was it taken \
+                 down from another computer, or is this another cloud? the same command again asks for each \
+                 machine; `cluster down` forgets them",
+                machines.len(),
+                list(machines)
+            ),
+            Self::Closing { since } => write!(
+                f,
+                "the cluster is being taken down since {since}; end that first, with `cluster down`"
             ),
             Self::GivenUp { pool, why } => write!(
                 f,

@@ -19,6 +19,8 @@ use crate::names::{
 };
 use crate::spec::{Network, Role, Shape};
 
+pub mod conformance;
+pub mod faults;
 pub mod sandbox;
 
 /// Which cloud, and the few keys that each type has of its own (`provider:` of the cluster file).

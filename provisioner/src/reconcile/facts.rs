@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretSlice};
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -11,7 +11,7 @@ use super::job::{Place, RunError};
 use super::{Parts, until};
 use crate::names::{MachineName, StepId};
 
-type Kept = Option<(Timestamp, SecretSlice<u8>)>;
+type Kept = Option<(Duration, SecretSlice<u8>)>;
 type Slot = Arc<AsyncMutex<Kept>>;
 
 /// Answers by fact and front-end. Each has a lock of its own, so that ten workers that join together ask once.
@@ -35,13 +35,13 @@ impl Facts {
                 Some(keep) => {
                     let slot = self.slot(id, &from);
                     let mut kept = slot.lock().await;
-                    let fresh = kept.as_ref().filter(|(at, _)| until(*at, parts.clock.now()) < keep);
+                    let fresh = kept.as_ref().filter(|(at, _)| until(*at, parts.clock.steady()) < keep);
                     match fresh {
                         Some((_, answer)) => Ok(copy(answer)),
                         None => {
                             let answer = parts.remote.ask(&front_end.target, &fact.script).await;
                             if let Ok(answer) = &answer {
-                                *kept = Some((parts.clock.now(), copy(answer)));
+                                *kept = Some((parts.clock.steady(), copy(answer)));
                             }
                             answer
                         }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-
 use super::job::{Finished, Outcome, RunError};
 use super::{Reconciler, TRIES};
 use crate::events::What;
@@ -14,8 +12,8 @@ use crate::remote::{Done, RemoteError};
 
 /// A machine is left alone until then.
 pub(super) struct Hold {
-    pub(super) since: Timestamp,
-    pub(super) until: Timestamp,
+    pub(super) since: Duration,
+    pub(super) until: Duration,
     pub(super) why: String,
     count: u32,
 }
@@ -53,7 +51,7 @@ impl Reconciler {
             Finished::Nodes(nodes) => {
                 // An answer like the last one is no news: the pace of passes may slow down.
                 self.news = nodes != self.nodes.answer;
-                let now = self.parts.clock.now();
+                let now = self.parts.clock.steady();
                 return self.nodes.answered(nodes, now);
             }
             Finished::Action(action, outcome) => (action, outcome),
@@ -63,12 +61,12 @@ impl Reconciler {
         let failure = match outcome {
             Outcome::Cloud(result) => self.fold_cloud(&action, result),
             Outcome::Exists(id, Ok(exists)) => {
-                self.exists.insert(id, (exists, self.parts.clock.now()));
+                self.exists.insert(id, (exists, self.parts.clock.steady()));
                 None
             }
             Outcome::Exists(_, Err(error)) => Some(self.retry(&action, error.to_string(), None)),
             Outcome::Boot(boot) => {
-                self.boots.insert(action.name().clone(), (boot, self.parts.clock.now()));
+                self.boots.insert(action.name().clone(), (boot, self.parts.clock.steady()));
                 self.fold_done(&action);
                 None
             }
@@ -211,12 +209,11 @@ impl Reconciler {
     }
 
     fn hold(&mut self, name: &MachineName, why: String, pace: Pace, after: Option<Duration>) {
-        let now = self.parts.clock.now();
+        let now = self.parts.clock.steady();
         let before = self.held.get(name);
         let (since, count) = before.map_or((now, 0), |hold| (hold.since, hold.count + 1));
         let delay = after.unwrap_or_else(|| pace.delay(count));
-        let until = now.saturating_add(SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX));
-        let until = until.unwrap_or(Timestamp::MAX);
+        let until = now.saturating_add(delay);
         self.held.insert(name.clone(), Hold { since, until, why, count });
     }
 }

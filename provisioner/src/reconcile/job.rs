@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
 use super::Reconciler;
@@ -18,7 +17,7 @@ use crate::remote::{Done, Job, RemoteError, Target};
 /// A job that runs.
 pub(super) struct Running {
     pub(super) what: String,
-    pub(super) started: Timestamp,
+    pub(super) started: Duration,
     pub(super) on_machine: bool,
     pub(super) task: tokio::task::Id,
 }
@@ -216,7 +215,7 @@ impl Reconciler {
         self.told_settled = false;
         self.tell(What::Started { machine: name.clone(), pool, job: what.clone() });
         let task = self.jobs.spawn(async move { Finished::Action(Box::new(action), work.await) }).id();
-        let started = self.parts.clock.now();
+        let started = self.parts.clock.steady();
         self.running.insert(name, Running { what, started, on_machine, task });
     }
 }

@@ -55,11 +55,16 @@ pub trait HostKeys: Send + Sync {
     fn rotation(&self, machine: &MachineName, birth: Timestamp) -> Option<Job>;
 }
 
+/// Decides: [`plan`](crate::plan::plan), or in the simulation one with a mistake planted.
+pub type Planner = fn(&Spec, &Ledger, &crate::plan::Observation, Timestamp) -> Plan;
+
 /// What a reconciler works with.
 #[derive(Clone)]
 pub struct Parts {
     /// The cloud.
     pub provider: Arc<dyn Provider>,
+    /// What decides.
+    pub planner: Planner,
     /// Scripts on machines.
     pub remote: Arc<dyn Remote>,
     /// What the scripts are.
@@ -118,11 +123,11 @@ pub struct Reconciler {
     running: BTreeMap<MachineName, job::Running>,
     held: BTreeMap<MachineName, fold::Hold>,
     failures: BTreeMap<MachineName, u32>,
-    exists: BTreeMap<MachineId, (bool, Timestamp)>,
+    exists: BTreeMap<MachineId, (bool, Duration)>,
     refused: BTreeMap<MachineName, ProviderError>,
     drained: BTreeSet<MachineName>,
     uncordoned: BTreeSet<MachineName>,
-    boots: BTreeMap<MachineName, (String, Timestamp)>,
+    boots: BTreeMap<MachineName, (String, Duration)>,
     forgotten: BTreeSet<MachineName>,
     paused: BTreeSet<MachineName>,
     nodes: nodes::Watch,
@@ -229,8 +234,8 @@ impl Reconciler {
     pub async fn preview(&mut self, spec: &Spec) -> Plan {
         let now = self.parts.clock.now();
         self.look(spec, now).await;
-        let seen = self.observation(now);
-        let mut plan = crate::plan::plan(spec, &self.ledger, &seen, now);
+        let seen = self.observation();
+        let mut plan = (self.parts.planner)(spec, &self.ledger, &seen, now);
         plan.waits.retain(|wait| !matches!(wait.reason, crate::plan::Reason::NodesUnknown { .. }));
         plan
     }
@@ -238,7 +243,7 @@ impl Reconciler {
     /// Runs passes until nothing is left to do and nothing to wait for. `cancel` starts nothing more, lets
     /// what runs finish, saves and returns; dropping the future instead is safe too.
     pub async fn settle(&mut self, spec: &Spec, cancel: &CancellationToken) -> Result<Ended, StoreError> {
-        let began = self.parts.clock.now();
+        let began = self.parts.clock.steady();
         self.prepare(spec).await?;
         let (shortest, longest) = intervals(self.limits.settle);
         let mut interval = shortest;
@@ -269,7 +274,7 @@ impl Reconciler {
 
     /// Waits for a job to end, a hold to end, the interval, or the person.
     async fn rest(&mut self, interval: Duration, cancel: &CancellationToken) {
-        let now = self.parts.clock.now();
+        let now = self.parts.clock.steady();
         let next = self.held.values().map(|hold| until(now, hold.until)).filter(|time| !time.is_zero()).min();
         let sleep = self.parts.clock.sleep(next.map_or(interval, |next| next.min(interval)));
         let joined = tokio::select! {
@@ -375,12 +380,12 @@ impl Reconciler {
         self.parts.events.tell(self.parts.clock.now(), self.ledger.generation, what);
     }
 
-    fn since(&self, then: Timestamp) -> Duration {
-        until(then, self.parts.clock.now())
+    fn since(&self, then: Duration) -> Duration {
+        until(then, self.parts.clock.steady())
     }
 }
 
 /// From `now` until `then`; zero if that is past.
-fn until(now: Timestamp, then: Timestamp) -> Duration {
-    Duration::from_millis(u64::try_from(then.duration_since(now).as_millis()).unwrap_or(0))
+fn until(now: Duration, then: Duration) -> Duration {
+    then.saturating_sub(now)
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
@@ -25,7 +24,7 @@ const FRESH: Duration = Duration::from_secs(10);
 /// The last answer.
 pub(super) struct Watch {
     pub(super) answer: Nodes,
-    at: Option<Timestamp>,
+    at: Option<Duration>,
     pub(super) asking: bool,
 }
 
@@ -38,7 +37,7 @@ impl Default for Watch {
 
 impl Watch {
     /// The answer, if it is fresh. An old one is unknown, never "as before".
-    pub(super) fn known(&self, now: Timestamp) -> Nodes {
+    pub(super) fn known(&self, now: Duration) -> Nodes {
         match (&self.answer, self.at) {
             (Nodes::Known(_), Some(at)) if until(at, now) > FRESH => {
                 Nodes::Unknown("the last answer is too old".into())
@@ -46,7 +45,7 @@ impl Watch {
             (answer, _) => answer.clone(),
         }
     }
-    pub(super) fn answered(&mut self, answer: Nodes, now: Timestamp) {
+    pub(super) fn answered(&mut self, answer: Nodes, now: Duration) {
         self.answer = answer;
         self.at = Some(now);
         self.asking = false;
@@ -69,7 +68,7 @@ impl Reconciler {
         let waits_for_it = |wait: &Wait| {
             matches!(wait.reason, Reason::Node { .. } | Reason::NodesUnknown { .. } | Reason::Minimum { .. })
         };
-        let now = self.parts.clock.now();
+        let now = self.parts.clock.steady();
         let early = self.nodes.at.is_some_and(|at| until(at, now) < PAUSE);
         let daemons =
             spec.pools.values().any(|pool| *pool.size.start() > 0 && pool.size.start() != pool.size.end());

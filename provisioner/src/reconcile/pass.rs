@@ -11,7 +11,7 @@ use crate::events::What;
 use crate::ledger::{Phase, changes};
 use crate::names::MachineName;
 use crate::plan::{Action, Busy, Held, Nodes, Observation, Plan, Reason, Subject};
-use crate::provider::{Machine, MachineState, Scope};
+use crate::provider::{Machine, MachineState, Scaffold, Scope};
 use crate::recipe::Host;
 use crate::remote::Target;
 use crate::spec::{Role, Spec};
@@ -19,7 +19,9 @@ use crate::store::StoreError;
 
 /// The last answer to `list`.
 pub(super) struct Listing {
-    pub(super) at: Timestamp,
+    pub(super) at: Duration,
+    /// Whether the cluster has no scaffold, by the cloud's own word.
+    no_scaffold: bool,
     pub(super) machines: Result<Vec<Machine>, String>,
     scaffold: bool,
 }
@@ -35,8 +37,8 @@ impl Reconciler {
     pub(super) async fn pass(&mut self, spec: &Spec) -> Result<bool, StoreError> {
         let now = self.parts.clock.now();
         self.look(spec, now).await;
-        let seen = self.observation(now);
-        let plan = crate::plan::plan(spec, &self.ledger, &seen, now);
+        let seen = self.observation();
+        let plan = (self.parts.planner)(spec, &self.ledger, &seen, now);
         self.refused.clear();
         if let Some(stop) = plan.stop {
             self.stop = Some(stop);
@@ -59,10 +61,14 @@ impl Reconciler {
     /// Looks at the cloud, and lets the observed time go on.
     pub(super) async fn look(&mut self, spec: &Spec, now: Timestamp) {
         let age = list_again_after(self.limits.settle);
-        if self.list.as_ref().is_some_and(|list| list.machines.is_ok() && until(list.at, now) < age) {
+        if self
+            .list
+            .as_ref()
+            .is_some_and(|list| list.machines.is_ok() && until(list.at, self.parts.clock.steady()) < age)
+        {
             return;
         }
-        let listing = self.list_now(spec, now).await;
+        let listing = self.list_now(spec).await;
         if let Ok(machines) = &listing.machines {
             let sight = self.sight(machines);
             self.ages.pass(now, &self.ledger, &sight);
@@ -71,11 +77,13 @@ impl Reconciler {
         self.list = Some(listing);
     }
 
-    async fn list_now(&mut self, spec: &Spec, now: Timestamp) -> Listing {
+    async fn list_now(&mut self, spec: &Spec) -> Listing {
+        let now = self.parts.clock.steady();
         let failed = |error: crate::provider::ProviderError| Listing {
             at: now,
             machines: Err(error.to_string()),
             scaffold: false,
+            no_scaffold: false,
         };
         if self.cloud.is_none() {
             match self.parts.provider.cloud().await {
@@ -91,11 +99,17 @@ impl Reconciler {
         let ids: std::collections::BTreeSet<_> = machines.iter().map(|machine| &machine.id).collect();
         let lacks = self.ledger.rows().values().any(|row| row.machine().is_some_and(|id| !ids.contains(id)));
         // Asked only when it matters: whether something missing may count as gone.
-        let scaffold = lacks && !self.scaffold_was_missing && {
-            let found = self.parts.provider.find_scaffold(&self.ledger.cluster).await;
-            found.is_ok_and(|scaffold| scaffold.is_some_and(|found| found.cluster == self.ledger.cluster))
+        let found = match lacks && !self.scaffold_was_missing {
+            true => self.parts.provider.find_scaffold(&self.ledger.cluster).await.ok(),
+            false => None,
         };
-        Listing { at: now, machines: Ok(machines), scaffold }
+        let is_ours = |found: &Scaffold| found.cluster == self.ledger.cluster;
+        Listing {
+            at: now,
+            machines: Ok(machines),
+            scaffold: found.as_ref().is_some_and(|found| found.as_ref().is_some_and(is_ours)),
+            no_scaffold: self.scaffold_was_missing || found.is_some_and(|found| found.is_none()),
+        }
     }
 
     fn sight(&self, machines: &[Machine]) -> Sight {
@@ -116,7 +130,8 @@ impl Reconciler {
         sight
     }
 
-    pub(super) fn observation(&mut self, now: Timestamp) -> Observation {
+    pub(super) fn observation(&mut self) -> Observation {
+        let now = self.parts.clock.steady();
         // "Gone" stays true; "there" may change any moment, so it is asked again.
         let keep = |exists: bool| Duration::from_secs(if exists { 2 } else { 30 });
         // A machine may start once more by itself: what it said of its boot is asked anew as well.
@@ -127,14 +142,15 @@ impl Reconciler {
         let busy =
             |run: &super::job::Running| Busy { what: run.what.clone(), since: until(run.started, now) };
         let held = |hold: &super::fold::Hold| Held { why: hold.why.clone(), since: until(hold.since, now) };
-        let (machines, scaffold) = match &self.list {
-            Some(list) => (list.machines.clone(), list.scaffold),
-            None => (Err("it was not asked yet".to_owned()), false),
+        let (machines, scaffold, no_scaffold) = match &self.list {
+            Some(list) => (list.machines.clone(), list.scaffold, list.no_scaffold),
+            None => (Err("it was not asked yet".to_owned()), false, false),
         };
         Observation {
             cloud: self.cloud.clone().unwrap_or_else(|| self.ledger.cloud.clone()),
             machines,
             scaffold,
+            no_scaffold,
             nodes: self.nodes.known(now),
             exists: self.exists.iter().map(|(id, (exists, _))| (id.clone(), *exists)).collect(),
             refused: self.refused.clone(),

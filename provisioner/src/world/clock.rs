@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
@@ -16,6 +17,8 @@ const ROUNDS: usize = 10;
 
 struct Inner {
     now: Timestamp,
+    /// How far the operators' clocks are off.
+    off: SignedDuration,
     next: u64,
     sleepers: BTreeMap<(Timestamp, u64), Waker>,
 }
@@ -28,7 +31,12 @@ impl VirtualClock {
     pub(super) fn new() -> Self {
         // Any time will do; a round one is easy to read in failures.
         let now = Timestamp::from_second(1_800_000_000).unwrap_or(Timestamp::UNIX_EPOCH);
-        Self(Arc::new(Mutex::new(Inner { now, next: 0, sleepers: BTreeMap::new() })))
+        Self(Arc::new(Mutex::new(Inner {
+            now,
+            off: SignedDuration::ZERO,
+            next: 0,
+            sleepers: BTreeMap::new(),
+        })))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -44,24 +52,41 @@ impl VirtualClock {
         self.now().saturating_add(time).unwrap_or(Timestamp::MAX)
     }
 
+    pub(super) fn before(&self, time: Duration) -> Timestamp {
+        let time = SignedDuration::try_from(time).unwrap_or(SignedDuration::ZERO);
+        self.now().saturating_sub(time).unwrap_or(Timestamp::MIN)
+    }
+
+    pub(super) fn shift(&self, seconds: i64) {
+        let mut inner = self.inner();
+        inner.off = inner.off.saturating_add(SignedDuration::from_secs(seconds));
+    }
+
+    fn shown(&self) -> Timestamp {
+        let inner = self.inner();
+        inner.now.saturating_add(inner.off).unwrap_or(inner.now)
+    }
+
     pub(super) fn sleep(&self, time: Duration) -> Nap {
         Nap { clock: self.clone(), until: self.after(time), slot: None }
     }
 
     pub(super) fn as_clock(&self) -> Clock {
-        let (a, b) = (self.clone(), self.clone());
-        Clock::new(move || a.now(), move |time| Box::pin(b.sleep(time)))
+        let (a, b, c) = (self.clone(), self.clone(), self.clone());
+        let steady = move || c.now().duration_since(Timestamp::UNIX_EPOCH).unsigned_abs();
+        Clock::new(move || a.shown(), steady, move |time| Box::pin(b.sleep(time)))
     }
 
     /// Runs `work`; `None` when `limit` of virtual time has passed, or nothing sleeps and nothing runs.
     pub(super) async fn drive<T>(&self, work: impl Future<Output = T>, limit: Duration) -> Option<T> {
         let end = self.after(limit);
-        tokio::pin!(work);
+        // Polled only when it was woken: most rounds are there for its tasks alone.
+        let mut work = std::iter::once(work).collect::<FuturesUnordered<_>>();
         loop {
             for _ in 0..ROUNDS {
                 tokio::select! {
                     biased;
-                    done = &mut work => return Some(done),
+                    Some(done) = work.next() => return Some(done),
                     () = tokio::task::yield_now() => {}
                 }
             }

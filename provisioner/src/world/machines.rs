@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretSlice;
 
-use super::{CALL, REGISTER, Registered, STEP, State, World};
-use crate::names::MachineName;
+use super::{CALL, Effect, REGISTER, Registered, STEP, State, World};
+use crate::names::{ClusterId, MachineName};
 use crate::provider::MachineState;
 use crate::remote::{Done, Job, Remote, RemoteError, Target};
 
@@ -44,40 +44,42 @@ impl World {
 }
 
 impl State {
-    /// What a script that ended well has done to the cluster.
+    /// What a script that ended well has done to the cluster of its machine.
     fn effect(&mut self, script: Script, target: &Target, ready: Timestamp) {
+        let cluster = &target.machine.tags.cluster;
         match script {
             Script::Step(step) if step.ends_with("/init") || step.ends_with("/join") => {
                 if step.ends_with("/init") {
                     // A new control plane knows nobody.
-                    self.nodes.clear();
+                    self.nodes.retain(|(of, _), _| of != cluster);
                 }
                 let boot = self.made.get(&target.machine.id).map_or(0, |made| made.boots);
-                self.nodes.insert(target.name.clone(), Registered { ready, boot, cordoned: false });
+                let node = Registered { ready, boot, cordoned: false };
+                self.nodes.insert((cluster.clone(), target.name.clone()), node);
             }
             Script::Forget(name) => {
-                self.nodes.remove(&name);
+                self.nodes.remove(&(cluster.clone(), name));
             }
-            Script::Drain(name) | Script::Uncordon(name) if !self.nodes.contains_key(&name) => {}
-            Script::Drain(name) => self.cordon(&name, true),
-            Script::Uncordon(name) => self.cordon(&name, false),
+            Script::Drain(name) => self.cordon(cluster, name, true),
+            Script::Uncordon(name) => self.cordon(cluster, name, false),
             Script::Step(_) => {}
         }
     }
 
-    fn cordon(&mut self, name: &MachineName, cordoned: bool) {
-        if let Some(node) = self.nodes.get_mut(name) {
+    fn cordon(&mut self, cluster: &ClusterId, name: MachineName, cordoned: bool) {
+        if let Some(node) = self.nodes.get_mut(&(cluster.clone(), name)) {
             node.cordoned = cordoned;
         }
     }
 
-    /// The nodes as a list. A kubelet reports a while after its machine is up; until then the cluster believes what it
-    /// heard before.
-    fn report(&mut self, now: Timestamp) -> String {
+    /// The nodes of a cluster as a list. A kubelet reports a while after its machine is up; until then the cluster
+    /// believes what it heard before.
+    fn report(&mut self, cluster: &ClusterId, now: Timestamp) -> String {
         let mut lines = Vec::new();
-        for (name, node) in &mut self.nodes {
+        for ((_, name), node) in self.nodes.iter_mut().filter(|((of, _), _)| of == cluster) {
             let runs = |made: &&super::Made| {
                 made.machine.tags.machine == *name
+                    && made.machine.tags.cluster == *cluster
                     && made.machine.state == MachineState::Running
                     && made.up_from <= now
             };
@@ -114,6 +116,8 @@ impl Remote for World {
             let fails = state.faults.step_fails;
             let failed = state.random.chance(fails);
             state.log.push((target.name.clone(), job.unit.clone()));
+            let now = self.clock.now();
+            state.told(now, Effect::Ran(&target.machine, &job.unit));
             let tail = if failed { vec!["something went wrong".to_owned()] } else { Vec::new() };
             let done = Done { status: i32::from(failed), changed: true, tail };
             state.units.insert(key, done.clone());
@@ -139,7 +143,7 @@ impl Remote for World {
         let now = self.clock.now();
         let mut state = self.state();
         let answer = match script {
-            "nodes" => state.report(now),
+            "nodes" => state.report(&target.machine.tags.cluster, now),
             "cat /proc/sys/kernel/random/boot_id" => state
                 .made
                 .get(&target.machine.id)

@@ -10,6 +10,7 @@ mod cloud;
 mod faults;
 mod machines;
 mod scripts;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -23,7 +24,7 @@ use crate::clock::Clock;
 use crate::events::Sink;
 use crate::ledger::Ledger;
 use crate::names::{CloudId, ClusterId, MachineId, MachineName};
-use crate::provider::{Machine, MachineState};
+use crate::provider::{Machine, MachineRequest, MachineState};
 use crate::reconcile::Parts;
 use crate::remote::Done;
 use crate::store::{Store, StoreError};
@@ -31,6 +32,8 @@ use crate::store::{Store, StoreError};
 pub use clock::VirtualClock;
 pub use faults::{Faults, Random};
 pub use scripts::WorldScripts;
+pub use watch::Seat;
+pub(crate) use watch::{Effect, Scene, Watch};
 
 /// How long things take here.
 const CALL: Duration = Duration::from_millis(30);
@@ -38,15 +41,15 @@ const BOOT: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_secs(3);
 const REGISTER: Duration = Duration::from_secs(4);
 /// The settle time of this cloud, longer than any list is late.
-const SETTLE: Duration = Duration::from_secs(10);
+pub(crate) const SETTLE: Duration = Duration::from_secs(10);
 
 /// A machine of this cloud.
 #[derive(Debug, Clone)]
-struct Made {
-    machine: Machine,
-    token: String,
-    listed_from: Timestamp,
-    up_from: Timestamp,
+pub(crate) struct Made {
+    pub(crate) machine: Machine,
+    pub(crate) token: String,
+    pub(crate) listed_from: Timestamp,
+    pub(crate) up_from: Timestamp,
     /// How often it was started.
     boots: u64,
     fate: Option<(Timestamp, Fate)>,
@@ -62,11 +65,27 @@ enum Fate {
 
 /// A node as the cluster's API has it: what its machine said last.
 #[derive(Debug, Clone)]
-struct Registered {
-    ready: Timestamp,
+pub(crate) struct Registered {
+    /// Since when it is Ready, as long as its machine is up.
+    pub(crate) ready: Timestamp,
     /// The boot of its machine that it last reported from.
     boot: u64,
     cordoned: bool,
+}
+
+/// An effect that the cloud was asked for and that comes later.
+#[derive(Debug, Clone)]
+enum Landing {
+    Create(Box<MachineRequest>),
+    Delete(MachineId, Seat),
+}
+
+/// Lists that have less in them than there is, for a while.
+#[derive(Debug, Clone, Copy)]
+struct Hidden {
+    until: Timestamp,
+    /// Only what was there before then is missing: a cloud shows what is new in its own settle time.
+    older_than: Timestamp,
 }
 
 struct State {
@@ -76,18 +95,23 @@ struct State {
     made: BTreeMap<MachineId, Made>,
     scaffolds: BTreeSet<ClusterId>,
     units: BTreeMap<(MachineId, String), Done>,
-    nodes: BTreeMap<MachineName, Registered>,
+    nodes: BTreeMap<(ClusterId, MachineName), Registered>,
+    late: Vec<(Timestamp, Landing)>,
+    hidden: Option<Hidden>,
+    elsewhere: bool,
     log: Vec<(MachineName, String)>,
     asked: Vec<(MachineName, String)>,
-    stored: Option<String>,
+    stored: BTreeMap<Seat, Ledger>,
     points: u64,
     kill_at: Option<u64>,
+    watch: Option<Box<dyn Watch>>,
 }
 
 /// The world: clone it freely, all clones are one.
 #[derive(Clone)]
 pub struct World {
     clock: VirtualClock,
+    seat: Seat,
     killed: Arc<tokio::sync::Notify>,
     state: Arc<Mutex<State>>,
 }
@@ -103,13 +127,33 @@ impl World {
             scaffolds: BTreeSet::new(),
             units: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            late: Vec::new(),
+            hidden: None,
+            elsewhere: false,
             log: Vec::new(),
             asked: Vec::new(),
-            stored: None,
+            stored: BTreeMap::new(),
             points: 0,
             kill_at: None,
+            watch: None,
         };
-        Self { clock: VirtualClock::new(), killed: Arc::default(), state: Arc::new(Mutex::new(state)) }
+        Self {
+            clock: VirtualClock::new(),
+            seat: 0,
+            killed: Arc::default(),
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// The same world, as another computer with a ledger of its own sees it.
+    #[must_use]
+    pub fn seat(&self, seat: Seat) -> Self {
+        Self { seat, ..self.clone() }
+    }
+
+    /// From now on this one is told of every effect.
+    pub(crate) fn watch(&self, watch: Box<dyn Watch>) {
+        self.state().watch = Some(watch);
     }
 
     /// This cloud's id.
@@ -121,6 +165,7 @@ impl World {
     pub fn parts(&self, events: Sink) -> Parts {
         Parts {
             provider: Arc::new(self.clone()),
+            planner: crate::plan::plan,
             remote: Arc::new(self.clone()),
             scripts: Arc::new(WorldScripts),
             store: Arc::new(self.clone()),
@@ -163,6 +208,8 @@ impl World {
     pub fn calm(&self) {
         let mut state = self.state();
         state.faults = Faults::none();
+        state.hidden = None;
+        state.elsewhere = false;
         for made in state.made.values_mut() {
             made.fate = None;
         }
@@ -203,29 +250,79 @@ impl World {
 
     /// The nodes that the cluster knows, Ready or not.
     pub fn nodes(&self) -> Vec<MachineName> {
-        self.state().nodes.keys().cloned().collect()
+        self.state().nodes.keys().map(|(_, name)| name.clone()).collect()
     }
 
     /// The nodes that take no new work.
     pub fn cordoned(&self) -> Vec<MachineName> {
         let state = self.state();
         let cordoned = state.nodes.iter().filter(|(_, node)| node.cordoned);
-        cordoned.map(|(name, _)| name.clone()).collect()
+        cordoned.map(|((_, name), _)| name.clone()).collect()
     }
 
     /// The nodes whose last report is from before the last start of their machine.
     pub fn stale(&self) -> Vec<MachineName> {
         let state = self.state();
-        let is_stale = |(name, node): &(&MachineName, &Registered)| {
-            let mut made = state.made.values().filter(|made| made.machine.tags.machine == **name);
+        let is_stale = |((_, name), node): &(&(ClusterId, MachineName), &Registered)| {
+            let mut made = state.made.values().filter(|made| made.machine.tags.machine == *name);
             made.any(|made| made.boots != node.boot)
         };
-        state.nodes.iter().filter(is_stale).map(|(name, _)| name.clone()).collect()
+        state.nodes.iter().filter(is_stale).map(|((_, name), _)| name.clone()).collect()
     }
 
     /// Takes a machine away, as an operator or a broken host does.
     pub fn destroy(&self, name: &MachineName) {
-        self.state().made.retain(|_, made| made.machine.tags.machine != *name);
+        let now = self.clock.now();
+        self.state().lose(now, &|made| made.machine.tags.machine == *name);
+    }
+
+    /// Puts a machine there that somebody else made.
+    pub fn place(&self, request: &MachineRequest) -> Result<(), crate::provider::ProviderError> {
+        let now = self.clock.now();
+        self.state().make(request, now)
+    }
+
+    /// For this long, lists lack what was there before; direct questions are answered truly.
+    pub fn hide(&self, time: Duration) {
+        let (until, before) = (self.clock.after(time), self.clock.before(SETTLE));
+        self.state().hidden = Some(Hidden { until, older_than: before });
+    }
+
+    /// Whether another cloud answers from now on: one that has nothing of ours.
+    pub fn elsewhere(&self, elsewhere: bool) {
+        self.state().elsewhere = elsewhere;
+    }
+
+    /// The time, whatever clocks say.
+    pub fn true_time(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Sleeps in virtual time.
+    pub async fn sleep(&self, time: Duration) {
+        self.clock.sleep(time).await;
+    }
+
+    /// The id of the machine that is made next.
+    pub fn next_machine(&self) -> MachineId {
+        cloud::machine_id(self.state().next_id)
+    }
+
+    /// What is there of a cluster, or still comes because it was asked for.
+    pub fn left(&self, cluster: &ClusterId) -> Vec<MachineName> {
+        let state = self.state();
+        let there = state.made.values().map(|made| &made.machine.tags);
+        let comes = state.late.iter().filter_map(|(_, landing)| match landing {
+            Landing::Create(request) => Some(&request.tags),
+            Landing::Delete(..) => None,
+        });
+        let of_it = there.chain(comes).filter(|tags| tags.cluster == *cluster);
+        of_it.map(|tags| tags.machine.clone()).collect()
+    }
+
+    /// Sets the clocks of all operators by so many seconds; true time goes on as before.
+    pub fn set_clock(&self, seconds: i64) {
+        self.clock.shift(seconds);
     }
 
     /// Switches a machine off; its disk stays.
@@ -237,13 +334,16 @@ impl World {
 
     /// The ledger as stored.
     pub fn stored(&self) -> Option<Ledger> {
-        let text = self.state().stored.clone()?;
-        Ledger::from_json(&text).ok()
+        self.state().stored.get(&self.seat).cloned()
     }
 
     /// Replaces the stored ledger, as restoring an older copy does.
     pub fn restore(&self, ledger: Option<&Ledger>) {
-        self.state().stored = ledger.and_then(|ledger| ledger.to_json().ok());
+        let mut state = self.state();
+        match ledger {
+            Some(ledger) => state.stored.insert(self.seat, ledger.clone()),
+            None => state.stored.remove(&self.seat),
+        };
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -256,6 +356,8 @@ impl World {
             let mut state = self.state();
             let point = state.points;
             state.points += 1;
+            let now = self.clock.now();
+            state.told(now, Effect::Point);
             state.kill_at.is_some_and(|at| point >= at)
         };
         if dead {
@@ -276,8 +378,8 @@ impl Store for World {
         if found != expected {
             return Err(StoreError::Conflict { expected, found });
         }
-        let text = ledger.to_json().map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        self.state().stored = Some(text);
+        let now = self.clock.now();
+        self.state().keep(now, self.seat, ledger.clone());
         self.point().await;
         Ok(())
     }

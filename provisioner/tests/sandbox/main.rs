@@ -3,6 +3,7 @@
 
 mod agent;
 mod harness;
+mod laws;
 mod network;
 mod recovery;
 

@@ -84,6 +84,36 @@ fn nothing_counts_as_gone_in_a_pass_that_does_not_find_the_scaffold() {
 }
 
 #[test]
+fn machines_and_network_that_are_not_there_end_the_run_instead_of_a_wait_without_end() {
+    let mut case = Case::ready(1);
+    for machine in ["lab1-front-end-1", "lab1-workers-2"] {
+        case.gone(&name(machine));
+        case.age(&name(machine), unseen(60));
+    }
+    (case.seen.scaffold, case.seen.no_scaffold) = (false, true);
+    assert_snapshot!(case.plan(), @"stop: the cluster's network is not in this cloud, and neither are 2 of 2 machines: lab1-front-end-1, lab1-workers-2; was it taken down from another computer, or is this another cloud? the same command again asks for each machine; `cluster down` forgets them");
+    case.age(&name("lab1-workers-2"), unseen(20));
+    case.age(&name("lab1-front-end-1"), unseen(20));
+    assert!(!case.plan().contains("stop"), "not before the settle time");
+}
+
+#[test]
+fn a_drain_of_a_machine_that_is_not_listed_ends_with_its_time_limit() {
+    let mut case = Case::ready(1);
+    let worker = name("lab1-workers-2");
+    case.spec = fixtures::spec(0);
+    case.ledger.drain(&worker, crate::ledger::Leaving::Surplus).unwrap();
+    case.gone(&worker);
+    case.seen.scaffold = false;
+    case.age(&worker, unseen(60).having(crate::ledger::Phase::Draining, secs(299)));
+    assert!(case.plan().starts_with("wait lab1-workers-2: not in the cloud's list"), "{}", case.plan());
+    case.age(&worker, unseen(60).having(crate::ledger::Phase::Draining, secs(300)));
+    let plan = case.plan();
+    assert!(plan.starts_with("row lab1-workers-2: Draining -> Deleting"), "{plan}");
+    assert!(plan.contains("do ask whether lab1-workers-2 (m-lab1-workers-2) exists"), "{plan}");
+}
+
+#[test]
 fn a_cloud_that_does_not_answer_leads_to_nothing() {
     let mut case = Case::ready(1);
     case.creating("workers");

@@ -1,6 +1,7 @@
 //! The engine over the world: whole runs.
 
 mod adoption;
+mod laws;
 mod promises;
 mod rebuild;
 
@@ -32,12 +33,13 @@ fn new_ledger() -> Ledger {
 
 /// One `up`: a new process over what is stored. `None`: killed, or not done within an hour.
 async fn up(world: &World, spec: &Spec) -> Option<Ended> {
+    world.drive(settle(world, spec), HOUR).await
+}
+
+async fn settle(world: &World, spec: &Spec) -> Ended {
     let ledger = world.stored().unwrap_or_else(new_ledger);
-    let run = async {
-        let mut engine = Reconciler::new(world.parts(Sink::none()), ledger, Limits::default());
-        engine.settle(spec, &CancellationToken::new()).await.unwrap()
-    };
-    world.drive(run, HOUR).await
+    let mut engine = Reconciler::new(world.parts(Sink::none()), ledger, Limits::default());
+    engine.settle(spec, &CancellationToken::new()).await.unwrap()
 }
 
 fn names(world: &World) -> Vec<String> {
@@ -118,6 +120,51 @@ async fn a_worker_that_was_switched_off_is_started_again_from_its_disk() {
     assert_eq!(world.log(), log);
     assert_eq!(world.stale(), [], "its node has reported since");
     assert_eq!(names(&world), ["lab1-front-end-1", "lab1-workers-2", "lab1-workers-3"]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_by_a_day_delays_nothing() {
+    let (world, spec) = (World::new(1, Faults::none()), fixtures::spec(2));
+    let jump = async {
+        world.sleep(Duration::from_secs(4)).await;
+        world.set_clock(-24 * 3600);
+    };
+    let both = async { futures::join!(jump, settle(&world, &spec)).1 };
+    let began = world.true_time();
+    assert_eq!(world.drive(both, HOUR).await, Some(Ended::Settled));
+    let took = world.true_time().duration_since(began).as_secs();
+    assert!(took < 30, "{took} s");
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_ahead_makes_no_list_settle_sooner() {
+    let (world, spec) = (World::new(1, Faults::none()), fixtures::spec(0));
+    up(&world, &spec).await;
+    let jump = async {
+        world.sleep(Duration::from_secs(3)).await;
+        world.set_clock(3600);
+    };
+    let (cancel, began) = (CancellationToken::new(), world.true_time());
+    let run = teardown::down(world.parts(Sink::none()), world.stored().unwrap(), Duration::ZERO, &cancel);
+    let both = async { futures::join!(jump, run).1.unwrap() };
+    assert_eq!(world.drive(both, HOUR).await, Some(Down::Gone));
+    let took = world.true_time().duration_since(began).as_secs();
+    assert!(took >= 20, "{took} s");
+}
+
+#[tokio::test]
+async fn a_cluster_that_was_taken_down_elsewhere_ends_the_run_and_down_forgets_it() {
+    let (world, spec) = (World::new(1, Faults::none()), fixtures::spec(1));
+    up(&world, &spec).await;
+    let other = world.seat(1);
+    let ledger = world.stored().unwrap();
+    let stand_in = teardown::stand_in(LedgerId::from("other"), ledger.cluster.clone(), World::cloud_id());
+    assert_eq!(down(&other, stand_in).await, Some(Down::Gone));
+    let Some(Ended::Stopped(Stop::NoGround { machines, of })) = up(&world, &spec).await else {
+        panic!("it must stop")
+    };
+    assert_eq!((machines.len(), of), (2, 2));
+    assert_eq!(down(&world, ledger).await, Some(Down::Gone));
 }
 
 #[tokio::test]
