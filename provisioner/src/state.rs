@@ -288,6 +288,7 @@ mod tests {
     #[test]
     fn an_open_ledger_is_refused_by_commands_that_only_look() {
         let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let dir = StateDir { path: folder.path().to_owned() };
         assert_eq!(dir.record().unwrap(), None);
         let ledger = folder.path().join("ledger.json");
