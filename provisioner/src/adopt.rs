@@ -62,7 +62,9 @@ pub enum AdoptError {
         ids: Vec<MachineId>,
     },
     /// Machines of a pool that was not asked for: the next `up` would drain them.
-    #[error("{machine} is of pool {pool}, which the cluster file does not have; give the file that the cluster was made from")]
+    #[error(
+        "{machine} is of pool {pool}, which the cluster file does not have; give the file that the cluster was made from"
+    )]
     UnknownPool {
         /// One of them.
         machine: MachineName,

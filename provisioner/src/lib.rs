@@ -3,9 +3,9 @@
 //! State, observation and time go in; the next state and a list of actions come out; the shell saves the
 //! state, then starts the actions. Modules in reading order.
 
+pub mod adopt;
 pub mod ages;
 pub mod bundle;
-pub mod adopt;
 pub mod cache;
 pub mod cli;
 pub mod clock;

@@ -206,7 +206,9 @@ fn a_disk_that_is_full_in_the_middle_of_up_stops_it_and_costs_nothing_once_it_ha
     fine(&lab.run_elsewhere(home, &words(&args)));
     assert_eq!(lab.tagged("full"), ["full-front-end-1", "full-workers-2", "full-workers-3"]);
     assert!(!changed(&lab.run_elsewhere(home, &words(&args))));
-    for (machine, expected) in [("full-front-end-1", "common\nfront\n"), ("full-workers-3", "common\njoin\nlast\n")] {
+    for (machine, expected) in
+        [("full-front-end-1", "common\nfront\n"), ("full-workers-3", "common\njoin\nlast\n")]
+    {
         let ended = lab.run_elsewhere(home, &["cluster", "ssh", "full", machine, "--", "cat /root/runs"]);
         assert_eq!(ended.out, expected, "no step ran twice");
     }
@@ -246,7 +248,8 @@ fn machines_whose_debian_tree_was_deleted_come_back_from_their_disks() {
     fine(&lab.run_cached(cache.path(), &args));
     let after: Vec<String> = lab.machines().iter().map(|machine| machine["id"].to_string()).collect();
     assert_eq!(before, after);
-    let ended = lab.run_cached(cache.path(), &["cluster", "ssh", "tree", "tree-workers-2", "--", "cat /root/runs"]);
+    let ended =
+        lab.run_cached(cache.path(), &["cluster", "ssh", "tree", "tree-workers-2", "--", "cat /root/runs"]);
     assert_eq!(ended.out, "common\njoin\nlast\n");
     fine(&lab.run_cached(cache.path(), &["cluster", "down", "tree", "--yes"]));
     lab.close();

@@ -103,7 +103,8 @@ pub fn read(text: &str, file: &str, shelf: Shelf<'_>) -> Result<Loaded, Vec<Prob
             None
         }
     });
-    let operators = root.get("operators").map(|node| operators::read(node, &mut problems)).unwrap_or_default();
+    let operators =
+        root.get("operators").map(|node| operators::read(node, &mut problems)).unwrap_or_default();
     // Without inputs the template's own defaults stand alone; what is missing is missing from the whole file.
     let nothing = Node::empty_map(&root.place);
     let inputs = root.get("inputs").filter(|node| !node.is_null()).unwrap_or(&nothing);

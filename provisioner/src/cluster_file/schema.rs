@@ -20,7 +20,9 @@ pub fn of(template_name: &str, template: &Template<'_>) -> Value {
             (_, "template") => json!({ "type": "string", "examples": [template_name] }),
             (_, "provider") => provider(),
             (_, "inputs") => template.schema(),
-            (_, "operators") => json!({ "type": "array", "items": { "type": "string", "pattern": "^(ssh|ecdsa|sk)-[a-z0-9@.-]+ " } }),
+            (_, "operators") => {
+                json!({ "type": "array", "items": { "type": "string", "pattern": "^(ssh|ecdsa|sk)-[a-z0-9@.-]+ " } })
+            }
             _ => json!({}),
         };
         schema["description"] = key.description.into();

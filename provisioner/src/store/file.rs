@@ -243,7 +243,9 @@ mod tests {
 
     fn masked(text: impl ToString, folder: &Folder) -> String {
         let host = holder().host;
-        text.to_string().replace(folder.0.to_str().unwrap(), "F").replace(&format!(" on {host} "), " on HERE ")
+        text.to_string()
+            .replace(folder.0.to_str().unwrap(), "F")
+            .replace(&format!(" on {host} "), " on HERE ")
     }
 
     #[test]
@@ -255,7 +257,9 @@ mod tests {
         let (pid, since) = (std::process::id(), "2027-01-15T08:00:00Z");
         assert_eq!(
             second,
-            format!("`cluster up` of ann on HERE (pid {pid}) since {since}, alive, works on this cluster; wait until it is done, or end it")
+            format!(
+                "`cluster up` of ann on HERE (pid {pid}) since {since}, alive, works on this cluster; wait until it is done, or end it"
+            )
         );
         drop(first);
         assert_eq!(FileStore::open(&folder.0, &here).unwrap().took_over(), None);
@@ -267,10 +271,15 @@ mod tests {
         let before_boot = |holder: Holder| Holder { boot: Some("0-0".into()), ..holder };
         let since = "(pid 7) since 2027-01-15T08:00:00Z";
         let cases = [
-            (holder(), Ok(format!("took over from `cluster up` of ann on HERE {since}, which ended without a word"))),
+            (
+                holder(),
+                Ok(format!("took over from `cluster up` of ann on HERE {since}, which ended without a word")),
+            ),
             (
                 before_boot(holder()),
-                Ok(format!("took over from `cluster up` of ann on HERE {since}, which ended when the computer did")),
+                Ok(format!(
+                    "took over from `cluster up` of ann on HERE {since}, which ended when the computer did"
+                )),
             ),
             (
                 elsewhere(holder()),
@@ -293,7 +302,11 @@ mod tests {
             assert_eq!(found, expected);
             match opened {
                 Ok(store) => assert_eq!(store.took_over(), Some(&left)),
-                Err(_) => assert_eq!(fs::read_to_string(folder.0.join(LOCK)).unwrap(), text, "it is named the next time too"),
+                Err(_) => assert_eq!(
+                    fs::read_to_string(folder.0.join(LOCK)).unwrap(),
+                    text,
+                    "it is named the next time too"
+                ),
             }
         }
     }
@@ -324,7 +337,10 @@ mod tests {
                 None
             } else {
                 assert!(said.starts_with("F/ledger.json cannot be used (ledger is damaged: "), "{said}");
-                assert!(said.contains("; it is kept as F/ledger.json.damaged; the copy before it "), "{said}");
+                assert!(
+                    said.contains("; it is kept as F/ledger.json.damaged; the copy before it "),
+                    "{said}"
+                );
                 Some(if damage == "emptied" { String::new() } else { half(&good) })
             };
             assert_eq!(fs::read_to_string(folder.0.join("ledger.json.damaged")).ok(), kept);

@@ -75,7 +75,10 @@ async fn a_machine_whose_record_is_damaged_is_named_and_left_as_it_is() {
     let strays = lab.cloud.status().await.unwrap().strays;
     let [stray] = &strays[..] else { panic!("{strays:?}") };
     let begins = format!("{} is a machine without a record (cannot understand ", folder.display());
-    assert!(stray.starts_with(&begins) && stray.ends_with(&format!("its pid 1 runs ({})", pid1.pid)), "{stray}");
+    assert!(
+        stray.starts_with(&begins) && stray.ends_with(&format!("its pid 1 runs ({})", pid1.pid)),
+        "{stray}"
+    );
     assert!(pid1.alive() && folder.join("upper").exists());
     // Switching all off keeps it; deleting all removes it.
     lab.cloud.stop_all(false).await.unwrap();

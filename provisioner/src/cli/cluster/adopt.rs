@@ -11,8 +11,8 @@ use crate::cli::{Output, out};
 use crate::clock;
 use crate::cluster::adopt as adoption;
 use crate::cluster::input::{self, Given};
-use crate::cluster::up as ups;
 use crate::cluster::site::{self as sites, Site};
+use crate::cluster::up as ups;
 use crate::names::{ClusterId, ClusterName};
 use crate::plan::Limits;
 use crate::provider::{Machine, Owner};
@@ -30,8 +30,7 @@ pub(super) async fn adopt(args: &AdoptArgs, output: Output) -> Result<Exit, Fail
         adoption::look(&input.spec.provider, &name).await.map_err(|error| site(error.into()))?;
     let (id, machines) = which(&name, machines, args.id.as_deref())?;
     let file = std::path::absolute(&given.file).unwrap_or_else(|_| given.file.clone());
-    let mut opened =
-        adoption::open(&name, &input.spec.provider, file, &id, &machines).await.map_err(site)?;
+    let mut opened = adoption::open(&name, &input.spec.provider, file, &id, &machines).await.map_err(site)?;
     super::say_store(&opened.store);
     opened.authorise(&input.spec.operators);
     opened.record.bundle.clone_from(&input.bundle);
@@ -88,7 +87,10 @@ async fn given(args: &AdoptArgs) -> Result<Given, Failure> {
         return Ok(Given { file: args.cluster.clone().into(), bundle, recipes });
     }
     let name: ClusterName = args.cluster.parse().map_err(|error| {
-        Failure::say(Exit::Usage, format!("`{}` is no file, and as a cluster's name it {error}", args.cluster))
+        Failure::say(
+            Exit::Usage,
+            format!("`{}` is no file, and as a cluster's name it {error}", args.cluster),
+        )
     })?;
     let record = match sites::known(&name).await {
         Ok((_, record)) if !record.file.as_os_str().is_empty() => record,
@@ -137,7 +139,10 @@ fn question(site: &Site, machines: &[Machine], text: bool) -> Option<String> {
         }
     }
     (count > 0).then(|| {
-        format!("take over {count} machines of {}? the computer that has them now can no longer change them", site.name)
+        format!(
+            "take over {count} machines of {}? the computer that has them now can no longer change them",
+            site.name
+        )
     })
 }
 
@@ -151,7 +156,8 @@ fn not_all(taken: &Adopted, args: &AdoptArgs, name: &ClusterName, interrupted: b
     }
     let refused = taken.failed.iter().any(|(_, why)| why.contains("authentication refused"));
     if refused && args.key.is_none() {
-        failure = failure.hint("give a key that they let in (one of `operators:` in the cluster file) with --key FILE");
+        failure = failure
+            .hint("give a key that they let in (one of `operators:` in the cluster file) with --key FILE");
     }
     failure.hint(format!("go on with: continuum cluster adopt {}", args.cluster))
 }

@@ -23,7 +23,8 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Demand, Leftover, Machine, MachineRequest, Problem, Provider, ProviderError, Scaffold, Scope, Stream, Tags,
+    Demand, Leftover, Machine, MachineRequest, Problem, Provider, ProviderError, Scaffold, Scope, Stream,
+    Tags,
 };
 use crate::names::{CloudId, ClusterId, ClusterName, ImageName, MachineId};
 use crate::spec::{Network, Shape};

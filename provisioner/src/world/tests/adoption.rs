@@ -116,7 +116,11 @@ async fn killed_at_any_point_adoption_goes_on_when_called_again() {
         assert!(take(&world, &spec).await.is_none(), "killed at {point}");
         world.kill_at(None);
         let (adopted, _) = take(&world, &spec).await.unwrap().unwrap();
-        assert_eq!((adopted.taken.len() + adopted.had, adopted.failed.len()), (3, 0), "after a kill at {point}");
+        assert_eq!(
+            (adopted.taken.len() + adopted.had, adopted.failed.len()),
+            (3, 0),
+            "after a kill at {point}"
+        );
         assert_eq!(settle(&world, &spec).await, Some(Ended::Settled), "after a kill at {point}");
         assert_whole(&world, &spec, &format!("after a kill at {point}"));
         assert!(all_by(&world, "cli-2") && world.machines().len() == 3, "after a kill at {point}");
@@ -161,8 +165,12 @@ async fn what_is_off_is_started_and_what_is_the_other_owners_is_left() {
     assert_eq!(adopted.taken.len(), 3);
     assert_eq!(ledger.next_ordinal, 10, "past every name, whoever's it is");
     assert!(ledger.row(&fixtures::name("lab1-elastic-9")).is_none());
-    let others: Vec<_> =
-        world.machines().iter().filter(|m| m.tags.owner == Owner::Autoscaler).map(|m| m.tags.ledger.to_string()).collect();
+    let others: Vec<_> = world
+        .machines()
+        .iter()
+        .filter(|m| m.tags.owner == Owner::Autoscaler)
+        .map(|m| m.tags.ledger.to_string())
+        .collect();
     assert_eq!(others, ["another"]);
 }
 
@@ -176,7 +184,10 @@ async fn an_adopted_front_end_is_never_replaced_in_silence() {
     // It is lost before this ledger has ever seen it Ready.
     world.destroy(&front_end);
     let ended = settle(&world, &spec).await;
-    assert!(matches!(&ended, Some(Ended::Stopped(Stop::FrontEndLost { name, .. })) if *name == front_end), "{ended:?}");
+    assert!(
+        matches!(&ended, Some(Ended::Stopped(Stop::FrontEndLost { name, .. })) if *name == front_end),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]
@@ -185,12 +196,16 @@ async fn what_does_not_fit_is_refused_before_anything_is_written() {
     up(&world, &spec).await;
     let stored = world.stored();
     make(&world, &beside(&world, "lab1-workers-3", Owner::Cli)).await;
-    let Some(Err(AdoptError::Twice { name, ids })) = take(&world, &spec).await else { panic!("it must be refused") };
+    let Some(Err(AdoptError::Twice { name, ids })) = take(&world, &spec).await else {
+        panic!("it must be refused")
+    };
     assert_eq!((name.as_str(), ids.len()), ("lab1-workers-3", 2));
     let mut less = spec.clone();
     less.pools.remove(&fixtures::pool_name("workers"));
     world.destroy(&fixtures::name("lab1-workers-3"));
-    let Some(Err(AdoptError::UnknownPool { pool, .. })) = take(&world, &less).await else { panic!("it must be refused") };
+    let Some(Err(AdoptError::UnknownPool { pool, .. })) = take(&world, &less).await else {
+        panic!("it must be refused")
+    };
     assert_eq!(pool.as_str(), "workers");
     assert_eq!(world.stored(), stored);
     assert!(all_by(&world, "cli-1"));
@@ -204,7 +219,11 @@ async fn adoption_changes_no_number_of_machines() {
     for asked in [1, 4] {
         take(&world, &fixtures::spec(asked)).await.unwrap().unwrap();
         assert_eq!(settle(&world, &fixtures::spec(asked)).await, Some(Ended::Settled));
-        assert_eq!(names(&world), ["lab1-front-end-1", "lab1-workers-2", "lab1-workers-3"], "{asked} asked for");
+        assert_eq!(
+            names(&world),
+            ["lab1-front-end-1", "lab1-workers-2", "lab1-workers-3"],
+            "{asked} asked for"
+        );
     }
     let ledger = world.stored().unwrap();
     assert!(adopt::has_front_end(&ledger));

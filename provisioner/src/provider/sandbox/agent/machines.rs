@@ -309,7 +309,8 @@ impl Agent {
         let Some(_guard) = self.lock(id).await else { return Err(no_machine(id)) };
         let record = {
             let mut inner = self.inner();
-            let live = inner.machines.get_mut(id).filter(|live| live.listed()).ok_or_else(|| no_machine(id))?;
+            let live =
+                inner.machines.get_mut(id).filter(|live| live.listed()).ok_or_else(|| no_machine(id))?;
             if !live.record.tags.may_become(&tags) {
                 return Err(rejected(format!("{id} is {} and stays it", live.record.tags.machine)));
             }
