@@ -199,9 +199,10 @@ async fn list_all(parts: &Parts, ledger: &Ledger) -> Result<Vec<Machine>, Provid
 
 /// Whether these machines can be rows of one ledger for this spec.
 fn fit(own: &[Machine], spec: &Spec) -> Result<(), AdoptError> {
-    for pair in own.chunk_by(|a, b| a.tags.machine == b.tags.machine).filter(|group| group.len() > 1) {
-        let ids = pair.iter().map(|machine| machine.id.clone()).collect();
-        return Err(AdoptError::Twice { name: pair[0].tags.machine.clone(), ids });
+    let mut groups = own.chunk_by(|a, b| a.tags.machine == b.tags.machine);
+    if let Some(group) = groups.find(|group| group.len() > 1) {
+        let ids = group.iter().map(|machine| machine.id.clone()).collect();
+        return Err(AdoptError::Twice { name: group[0].tags.machine.clone(), ids });
     }
     match own.iter().find(|machine| !spec.pools.contains_key(&machine.tags.pool)) {
         Some(machine) => Err(AdoptError::UnknownPool {

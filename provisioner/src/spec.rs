@@ -27,6 +27,7 @@ pub struct Spec {
     /// When the cluster ends by itself.
     pub expires: Option<Timestamp>,
     /// Public keys of further people, authorised on every machine.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub operators: Vec<String>,
     /// Values for the recipes' inputs, by recipe: what the template and the cluster file say.
     pub inputs: BTreeMap<RecipeName, BTreeMap<String, serde_json::Value>>,

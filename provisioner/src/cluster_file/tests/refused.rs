@@ -9,14 +9,14 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
     cluster.yaml:6:1: unknown key "templat" in a cluster file
         5 |   workers: {shape: {cpu: 2, memory: 4Gi}, count: 2}
         6 | templat: x
-          | ^^^^^^^ expected name, template, provider or inputs
+          | ^^^^^^^ expected name, template, provider, inputs or operators
       help: did you mean "template"?
     "#);
     insta::assert_snapshot!(refused(&with("colour: blue")), @r#"
     cluster.yaml:6:1: unknown key "colour" in a cluster file
         5 |   workers: {shape: {cpu: 2, memory: 4Gi}, count: 2}
         6 | colour: blue
-          | ^^^^^^ expected name, template, provider or inputs
+          | ^^^^^^ expected name, template, provider, inputs or operators
     "#);
     insta::assert_snapshot!(refused(&with("inputs:\n  wrokers: {shape: {cpu: 2, memory: 4Gi}, count: 2}")), @r#"
     cluster.yaml:5:3: unknown key "wrokers" in inputs
@@ -290,7 +290,7 @@ autoscale: {}
     cluster.yaml:11:1: unknown key "autoscale" in a cluster file
        10 |     lables: {}
        11 | autoscale: {}
-          | ^^^^^^^^^ expected name, template, provider or inputs
+          | ^^^^^^^^^ expected name, template, provider, inputs or operators
       help: did you mean "autoscaler"?
 
     7 problems
