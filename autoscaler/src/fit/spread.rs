@@ -105,6 +105,16 @@ impl Spread {
         }
     }
 
+    /// Whether there is no constraint.
+    pub(super) fn is_empty(&self) -> bool {
+        self.constraints.is_empty()
+    }
+
+    /// Whether a constraint is about this label.
+    pub(super) fn has_key(&self, key: &str) -> bool {
+        self.constraints.iter().any(|constraint| constraint.key == key)
+    }
+
     fn counts_on(&self, node: &Node) -> bool {
         self.constraints.iter().all(|constraint| node.metadata.labels.contains_key(&constraint.key))
     }
