@@ -14,6 +14,7 @@ use provisioner::ledger::{Ledger, Phase};
 use provisioner::names::{MachineName, PoolName, ShapeName};
 use provisioner::quantity::{Cpu, Memory};
 
+use crate::decide::Decision;
 use crate::view::{CsiNode, KubeView, Node, Pod};
 
 /// The most that one pass adds, as for the ages of rows.
@@ -114,6 +115,8 @@ pub struct Learned {
     pub runs: BTreeMap<Kin, Times>,
     /// When nodes were sent on their way, within the last hour.
     pub removed: Vec<Timestamp>,
+    /// The machines that pods, by uid, have room on that is not there yet: what a plan bought for one it must not buy again.
+    pub booked: BTreeMap<String, MachineName>,
     quiet: BTreeMap<MachineName, Quiet>,
     last: Option<Timestamp>,
     phases: BTreeMap<MachineName, Phase>,
@@ -147,12 +150,16 @@ impl Learned {
         self.removed.iter().filter(|at| now.duration_since(**at).as_secs().abs() < secs).count()
     }
 
-    /// Takes one pass in: the ledger as decided, the view that it was decided on, and what was found of each node.
-    pub fn pass(&mut self, now: Timestamp, ledger: &Ledger, view: &KubeView, uses: &BTreeMap<MachineName, Use>) {
+    /// Takes one pass in: the ledger as it is now, the view that was decided on, and the decision.
+    pub fn pass(&mut self, now: Timestamp, ledger: &Ledger, view: &KubeView, decision: &Decision) {
         let passed = self.last.map_or(0, |last| now.duration_since(last).as_millis());
         let passed = Duration::from_millis(u64::try_from(passed).unwrap_or(0)).min(PASS_MAX);
         self.last = Some(now);
-        self.age(passed, uses);
+        if decision.packing.is_some() {
+            // A decision on nothing says nothing of anybody.
+            self.age(passed, &decision.uses);
+            self.booked = decision.booked.clone();
+        }
         self.learn_phases(now, ledger);
         self.learn_examples(ledger, view);
         self.learn_runs(view);

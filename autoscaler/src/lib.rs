@@ -1,10 +1,12 @@
 //! The node autoscaler: what to add and what to remove, and why.
 //!
 //! Modules in reading order: [`quantity`] and [`view`] are what a cluster holds, as plain data; [`fit`] says which pods may go
-//! where; [`learned`] is what was found by watching; [`pack`] says where waiting pods go and what to buy for them; [`decide`] edits the ledger. All of it
+//! where; [`learned`] is what was found by watching; [`pack`] says where waiting pods go and what to buy for them; [`decide`] edits the
+//! ledger; [`explain`] says why, in the same words. All of it
 //! is a function of its arguments.
 
 pub mod decide;
+pub mod explain;
 pub mod fit;
 pub mod forecast;
 pub mod learned;

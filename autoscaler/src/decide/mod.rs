@@ -10,11 +10,15 @@
 //! becomes Deleting only where a fresh view shows its node cordoned and empty, or shows no node at all.
 
 mod drains;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod guards;
 mod out;
 mod rules;
 mod scene;
 mod shrink;
+#[cfg(test)]
+mod random_tests;
 #[cfg(test)]
 mod tests;
 mod under_used;
@@ -31,7 +35,7 @@ use provisioner::spec::Spec;
 pub use self::rules::{Hold, Verdict, verdict};
 pub use self::wait::{Subject, Wait, Why};
 pub(crate) use self::guards::Guards;
-pub(crate) use self::scene::Scene;
+pub(crate) use self::scene::{Scene, utilisation};
 use crate::forecast::Forecast;
 use crate::learned::{Learned, Use};
 use crate::pack::Packing;
@@ -76,6 +80,16 @@ pub enum KubeAction {
     },
 }
 
+impl std::fmt::Display for KubeAction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cordon { node } => write!(f, "cordon {node}"),
+            Self::Uncordon { node } => write!(f, "uncordon {node}"),
+            Self::Evict { namespace, name, .. } => write!(f, "evict {namespace}/{name}"),
+        }
+    }
+}
+
 /// What was decided.
 #[must_use]
 #[derive(Debug, Clone)]
@@ -88,6 +102,8 @@ pub struct Decision {
     pub waits: Vec<Wait>,
     /// What was found of each machine: what [`Learned::pass`] wants to know.
     pub uses: BTreeMap<MachineName, Use>,
+    /// Pods, by uid, with the machine that will have room for them.
+    pub booked: BTreeMap<String, MachineName>,
     /// Who goes where; none where nothing was looked at.
     pub packing: Option<Packing>,
     /// The rows of the packing's new nodes, in their order.
@@ -117,6 +133,7 @@ pub fn decide(
             kube: Vec::new(),
             waits: Vec::new(),
             uses: BTreeMap::new(),
+            booked: BTreeMap::new(),
             packing: None,
             added: Vec::new(),
         },

@@ -1,6 +1,6 @@
 //! Scale-out: what waits is packed, rows are added for what must be bought, and drains are called off for what is wanted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::scene::is_ours_to_uncordon;
 use super::{Draft, KubeAction, Scene, Subject, Why};
 use crate::fit::{NodeId, Resident, State};
 use crate::learned::kin;
-use crate::pack::{self, Packing, Problem, Target, Tier, Urgency};
+use crate::pack::{self, Packing, Problem, Target, Tier, Urgency, Withheld};
 use crate::quantity::Quantity;
 use crate::view::{Container, Metadata, Pod, PodSpec, Resources};
 
@@ -53,6 +53,7 @@ impl Draft<'_> {
         let mut scene = Scene { state, sites, ..scene };
         self.note_wanted(&mut scene, &packing);
         self.add_rows(&packing);
+        self.book(&scene, &packing);
         self.say_who_is_left(&packing);
         (scene, packing)
     }
@@ -163,6 +164,22 @@ impl Draft<'_> {
         }
     }
 
+    /// Notes who has room on what is not there yet.
+    fn book(&mut self, scene: &Scene, packing: &Packing) {
+        let booting = scene.sites.iter().filter(|(_, tier)| *tier != Tier::Ready).map(|(id, _)| *id);
+        let booting: BTreeSet<NodeId> = booting.collect();
+        let names: BTreeMap<NodeId, &MachineName> = scene.nodes.iter().map(|(name, id)| (*id, name)).collect();
+        for (pod, target) in packing.assignments() {
+            let name = match target {
+                Target::New(at) => self.decision.added.get(at),
+                Target::Node(id) => names.get(&id).copied().filter(|_| booting.contains(&id)),
+            };
+            if let Some(name) = name.filter(|_| !pod.metadata.uid.is_empty()) {
+                self.decision.booked.insert(pod.metadata.uid.clone(), name.clone());
+            }
+        }
+    }
+
     fn say_who_is_left(&mut self, packing: &Packing) {
         for left in &packing.left {
             let class = &packing.classes[left.class];
@@ -170,7 +187,14 @@ impl Draft<'_> {
                 continue;
             }
             let first = &class.pods[class.pods.len() - left.count];
-            let why = left.limit.clone().map_or(Why::FitsNowhere, |limit| Why::Limit { limit });
+            let failed = packing.withheld.iter().find_map(|(.., withheld)| match withheld {
+                Withheld::Backoff { why, secs } => Some(Why::Backoff { why: why.clone(), secs: *secs }),
+                _ => None,
+            });
+            let why = match &left.limit {
+                Some(limit) => Why::Limit { limit: limit.clone() },
+                None => failed.unwrap_or(Why::FitsNowhere),
+            };
             self.wait(Subject::Pods(first.metadata.path(), left.count), why);
         }
     }

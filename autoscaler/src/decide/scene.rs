@@ -76,7 +76,8 @@ impl Scene {
     fn foresee(&mut self, source: &Source<'_>, name: &MachineName, row: &Row, id: NodeId) -> Tier {
         let node = self.state.node(id).shared();
         let promised = promised(source, name, row);
-        let lacks = promised.as_ref().is_some_and(|promised| !missing(&node, promised).is_empty());
+        // What a kubelet always says is there with its first word; devices come later.
+        let lacks = promised.as_ref().is_some_and(|promised| missing(&node, promised).iter().any(|name| name.contains('/')));
         if node.is_ready() && !lacks {
             return Tier::Ready;
         }

@@ -49,6 +49,13 @@ pub enum Why {
         /// Which.
         limit: Limit,
     },
+    /// Something that could help failed lately.
+    Backoff {
+        /// The last words.
+        why: String,
+        /// Seconds until the next try.
+        secs: i64,
+    },
     /// Room on what runs will be free before a new machine would be ready.
     SoonFree {
         /// Seconds that a new machine takes.
@@ -116,6 +123,7 @@ impl Why {
             Self::Closing => "Closing",
             Self::FitsNowhere => "FitsNowhere",
             Self::Limit { limit } => limit.word(),
+            Self::Backoff { .. } => "Backoff",
             Self::SoonFree { .. } => "SoonFree",
             Self::Frozen { .. } => "Frozen",
             Self::Budget { .. } => "DestructionBudget",
@@ -151,6 +159,9 @@ impl fmt::Display for Why {
             Self::Closing => f.write_str("the cluster is being taken down"),
             Self::FitsNowhere => f.write_str("fits on nothing that could be added"),
             Self::Limit { limit } => limit.fmt(f),
+            Self::Backoff { why, secs } => {
+                write!(f, "what may take it failed lately and is tried again in {secs}s: {why}")
+            }
             Self::SoonFree { boot_secs } => {
                 write!(f, "room will be free within the {boot_secs}s that a new machine takes")
             }

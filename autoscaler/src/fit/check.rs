@@ -138,6 +138,11 @@ impl Check {
         self.neighbours.as_ref().is_some_and(|neighbours| neighbours.repels(other))
     }
 
+    /// Whether it must be near pods like the other one.
+    pub(crate) fn seeks(&self, other: &Pod) -> bool {
+        self.neighbours.as_ref().is_some_and(|neighbours| neighbours.seeks(other))
+    }
+
     /// The cheap questions first, and those that most nodes fail.
     fn look(&self, state: &State, node: &NodeState, found: &mut Found) {
         self.check_room(node, found);

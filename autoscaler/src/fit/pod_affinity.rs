@@ -133,6 +133,11 @@ impl Neighbours {
         self.apart.iter().any(|term| term.matches(other, &Labels::new()))
     }
 
+    /// Whether the pod must be near pods like the other one.
+    pub(super) fn seeks(&self, other: &Pod) -> bool {
+        all_match(&self.near, other)
+    }
+
     /// Takes a pod that was placed (1) or taken away (-1) into account.
     pub(super) fn count(&mut self, pod: &Pod, resident: &Resident, node: &Node, by: i64) {
         for term in resident.apart.iter().filter(|term| term.matches(pod, &self.namespace_labels)) {

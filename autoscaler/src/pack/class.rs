@@ -276,15 +276,16 @@ fn wish(pod: &Arc<Pod>, state: &State) -> Wish {
     Wish { tells_apart: check.tells_nodes_apart(), check, is_simple, known: Vec::new() }
 }
 
-/// A pod that asks for nothing is no longer simple where another one that waits does not want it near.
+/// A pod that asks for nothing is no longer simple where another one that waits does not want it near, or must be near it.
 fn keep_apart(wishes: &mut [Wish]) {
-    let shy: Vec<Check> = wishes
-        .iter()
-        .filter(|wish| !wish.check.pod().spec.affinity.anti.required.is_empty())
-        .map(|wish| wish.check.clone())
-        .collect();
+    let choosy = |wish: &&Wish| {
+        let affinity = &wish.check.pod().spec.affinity;
+        !affinity.anti.required.is_empty() || !affinity.pod.required.is_empty()
+    };
+    let choosy: Vec<Check> = wishes.iter().filter(choosy).map(|wish| wish.check.clone()).collect();
     for wish in wishes.iter_mut() {
-        if shy.iter().any(|other| other.repels(wish.check.pod())) {
+        let pod = wish.check.pod();
+        if choosy.iter().any(|other| other.repels(pod) || other.seeks(pod)) {
             wish.is_simple = false;
             wish.tells_apart = true;
         }

@@ -56,6 +56,7 @@ impl Packer<'_> {
     }
 
     pub(super) fn buy_exactly(&mut self, class: usize) {
+        self.limits[class] = None;
         while self.left[class] > 0 {
             let (cost, place) = match (self.cheapest_bin(class), self.cheapest_new(class)) {
                 (Some(bin), Ok(new)) => if bin.0 <= new.0 { bin } else { new },

@@ -17,8 +17,6 @@ mod limits;
 pub(crate) mod offer;
 pub(crate) mod room;
 mod sites;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -212,6 +210,7 @@ pub(crate) fn pack(source: &Source<'_>, problem: Problem) -> (Packing, State) {
         state,
         classes,
     };
+    packer.keep_bookings();
     packer.use_sites();
     if packer.left.iter().any(|left| *left > 0) {
         packer.catalog = offer::catalog(source, &packer.classes.dims);
@@ -246,14 +245,26 @@ impl Packer<'_> {
 
     fn buy(&mut self) {
         for urgency in [Urgency::Waiting, Urgency::Spare] {
-            for class in 0..self.classes.all.len() {
-                let is_due = self.classes.all[class].urgency == urgency && self.left[class] > 0;
-                if is_due && !self.classes.is_simple(class) {
-                    self.buy_exactly(class);
+            // One pod may have to be near another that is placed after it: again, as long as that helps anybody.
+            loop {
+                let before: usize = self.left.iter().sum();
+                self.help_each(urgency);
+                if self.left.iter().sum::<usize>() == before {
+                    break;
                 }
             }
             self.use_slack(urgency);
             self.buy_simply(urgency);
+        }
+    }
+
+    fn help_each(&mut self, urgency: Urgency) {
+        for class in 0..self.classes.all.len() {
+            let is_due = self.classes.all[class].urgency == urgency && self.left[class] > 0;
+            if is_due && !self.classes.is_simple(class) {
+                self.use_sites_one_by_one(class);
+                self.buy_exactly(class);
+            }
         }
     }
 

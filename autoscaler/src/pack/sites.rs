@@ -1,11 +1,50 @@
 //! Pods onto the nodes that there are.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Packer, Target};
 use crate::fit::{NodeId, Resident};
 
 impl Packer<'_> {
+    /// Pods that an earlier plan bought a node for go there again: another way of packing might need one node more, and
+    /// would buy it again and again while the first ones boot.
+    pub(super) fn keep_bookings(&mut self) {
+        let booked = &self.source.learned.booked;
+        if booked.is_empty() {
+            return;
+        }
+        let at: BTreeMap<&str, usize> = self
+            .sites
+            .iter()
+            .enumerate()
+            .map(|(at, site)| (self.state.node(site.id).node().metadata.name.as_str(), at))
+            .collect();
+        let mut wished = Vec::new();
+        for (class, of) in self.classes.all.iter().enumerate() {
+            let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+            let names = of.pods.iter().filter_map(|pod| booked.get(&pod.metadata.uid));
+            names.filter_map(|name| at.get(name.as_str())).for_each(|at| *counts.entry(*at).or_default() += 1);
+            wished.extend(counts.into_iter().map(|(at, count)| (class, at, count)));
+        }
+        for (class, at, count) in wished {
+            self.keep_booking(class, at, count);
+        }
+    }
+
+    fn keep_booking(&mut self, class: usize, at: usize, count: usize) {
+        let id = self.sites[at].id;
+        let simple = self.classes.is_simple(class);
+        let (rounds, each) = if simple { (1, count) } else { (count, 1) };
+        for _ in 0..rounds {
+            let count = self.sites[at].free.times(&self.classes.all[class].wants).min(each);
+            if count == 0 || !self.classes.wish(class).may_run(&self.state, id) {
+                return;
+            }
+            self.put_on_site(class, at, count);
+        }
+    }
+
     /// Places what fits on the nodes that there are.
     pub(super) fn use_sites(&mut self) {
         for class in 0..self.classes.all.len() {
@@ -30,7 +69,7 @@ impl Packer<'_> {
         }
     }
 
-    fn use_sites_one_by_one(&mut self, class: usize) {
+    pub(super) fn use_sites_one_by_one(&mut self, class: usize) {
         while self.left[class] > 0 {
             let (state, sites) = (&self.state, &self.sites);
             let wants = &self.classes.all[class].wants;
