@@ -92,7 +92,9 @@ fn by_withheld(withheld: &Withheld) -> Said {
             Said { word: "Backoff", text: format!("failed lately, tried again in {secs}s: {why}") }
         }
         Withheld::DaemonSet(no_room) => Said { word: "DaemonSet", text: no_room.to_string() },
-        Withheld::Taint(text) => Said { word: "BrokenTaint", text: format!("the taint {text:?} cannot be read") },
+        Withheld::Taint(text) => {
+            Said { word: "BrokenTaint", text: format!("the taint {text:?} cannot be read") }
+        }
     }
 }
 
@@ -178,7 +180,8 @@ fn verdict(decision: &Decision, pod: &crate::view::Pod, scene: &Scene) -> Said {
         Some((_, None)) => say("FitsNowhere", "it fits on nothing that could be added".to_owned()),
         None => say(
             "NotWaiting",
-            "it is no reason to add anything: the scheduler has not refused it, or it is expendable".to_owned(),
+            "it is no reason to add anything: the scheduler has not refused it, or it is expendable"
+                .to_owned(),
         ),
     }
 }
@@ -199,7 +202,9 @@ fn change(reason: &Reason) -> String {
         }
         Reason::NodeAffinity { .. } => "widen the node affinity, or give a pool such labels".to_owned(),
         Reason::Gated { gates } => format!("take away the scheduling gate {}", gates.join(", ")),
-        Reason::VolumePlace { claim, .. } => format!("add a zone from which the claim {claim} can be reached"),
+        Reason::VolumePlace { claim, .. } => {
+            format!("add a zone from which the claim {claim} can be reached")
+        }
         Reason::SpreadLabel { key } => format!("give a pool the label {key}"),
         Reason::OtherNode { wants } => format!("do not insist on the node {wants}"),
         other => format!("remove this obstacle: {other}"),
@@ -216,7 +221,9 @@ pub fn node(question: &Question<'_>, name: &MachineName) -> Option<NodeAnswer> {
     let mut reasons: Vec<Said> = decision
         .waits
         .iter()
-        .filter(|wait| matches!(&wait.subject, Subject::Machine(of) if of == name) || wait.subject == Subject::Cluster)
+        .filter(|wait| {
+            matches!(&wait.subject, Subject::Machine(of) if of == name) || wait.subject == Subject::Cluster
+        })
         .map(|wait| Said { word: wait.why.word(), text: wait.why.to_string() })
         .collect();
     let after = decision.ledger.row(name).map(provisioner::ledger::Row::phase);

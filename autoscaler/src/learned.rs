@@ -171,7 +171,8 @@ impl Learned {
             // What is seen for the first time has been so for no time.
             let known = self.quiet.contains_key(name);
             let quiet = self.quiet.entry(name.clone()).or_default();
-            let grow = |time: Duration, still: bool| if still && known { time + passed } else { Duration::ZERO };
+            let grow =
+                |time: Duration, still: bool| if still && known { time + passed } else { Duration::ZERO };
             quiet.idle = grow(quiet.idle, found.idle);
             quiet.under_used = grow(quiet.under_used, found.under_used);
             quiet.unwanted = grow(quiet.unwanted, found.unwanted);
@@ -214,7 +215,9 @@ impl Learned {
         for pod in over().filter(|pod| !self.ended.contains(&pod.metadata.uid)) {
             let ended = pod.status.conditions.iter().filter(|c| c.kind == "Ready");
             let end = ended.filter_map(|c| c.last_transition_time).max();
-            let (Some(kin), Some(start), Some(end)) = (kin(pod), pod.status.start_time, end) else { continue };
+            let (Some(kin), Some(start), Some(end)) = (kin(pod), pod.status.start_time, end) else {
+                continue;
+            };
             if self.runs.len() < OWNERS || self.runs.contains_key(&kin) {
                 // Both times are the cluster's own; one that goes back says nothing.
                 let took = u64::try_from(end.duration_since(start).as_millis()).unwrap_or(0);

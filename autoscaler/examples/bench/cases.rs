@@ -119,7 +119,9 @@ fn w1(name: &str, n: usize, diverse: bool) -> Result<(), Failure> {
         _ => None,
     };
     if known.is_some_and(|known| known != sums) {
-        return Err(format!("{name}: the pods have the sums {sums:?}, not {known:?}: another workload").into());
+        return Err(
+            format!("{name}: the pods have the sums {sums:?}, not {known:?}: another workload").into()
+        );
     }
     let mut cluster = w1::catalogue()?;
     cluster.view.pods = pods;
@@ -134,7 +136,8 @@ fn w1(name: &str, n: usize, diverse: bool) -> Result<(), Failure> {
         check(name, &decision)?;
     }
     let price = packing.cost() as f64 / 1e6;
-    let rest = format!("{} nodes, price {price:.2}, plan {:08x}, {memory} MB", packing.new.len(), hash(&decision));
+    let rest =
+        format!("{} nodes, price {price:.2}, plan {:08x}, {memory} MB", packing.new.len(), hash(&decision));
     line(name, n, seconds, &rest);
     Ok(())
 }

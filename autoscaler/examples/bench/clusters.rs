@@ -12,8 +12,8 @@ use autoscaler::view::{
 use jiff::Timestamp;
 use provisioner::ledger::{Ledger, NewRow};
 use provisioner::names::{
-    CloudId, ClusterId, ClusterName, ImageName, LedgerId, MachineId, MachineName, NameError, PoolName, ShapeName,
-    Zone,
+    CloudId, ClusterId, ClusterName, ImageName, LedgerId, MachineId, MachineName, NameError, PoolName,
+    ShapeName, Zone,
 };
 use provisioner::policy::Policy;
 use provisioner::provider::{Config, Owner, sandbox};
@@ -41,7 +41,12 @@ pub(crate) fn shape(name: &str, millis: u64, bytes: u64) -> Shape {
 }
 
 /// One elastic pool of these shapes, nothing in it yet, nothing that holds it back.
-pub(crate) fn cluster(shapes: Vec<Shape>, zones: &[&str], most: u32, kept: Reserved) -> Result<Cluster, NameError> {
+pub(crate) fn cluster(
+    shapes: Vec<Shape>,
+    zones: &[&str],
+    most: u32,
+    kept: Reserved,
+) -> Result<Cluster, NameError> {
     let pool = PoolName::new("workers")?;
     let workers = Pool {
         role: Role::Worker,
@@ -91,7 +96,8 @@ pub(crate) fn waiting(name: String, labels: Labels, cpu: i64, memory: i64, spec:
         reason: "Unschedulable".to_owned(),
         ..Condition::default()
     };
-    let requests = [("cpu".to_owned(), Quantity::millis(cpu)), ("memory".to_owned(), Quantity::units(memory))];
+    let requests =
+        [("cpu".to_owned(), Quantity::millis(cpu)), ("memory".to_owned(), Quantity::units(memory))];
     let container = Container {
         name: "c".to_owned(),
         resources: Resources { requests: requests.into() },

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use autoscaler::learned::Reserved;
 use autoscaler::view::{
-    Affinity, LabelSelector, Labels, Pod, PodAffinity, PodAffinityTerm, PodSpec, SpreadConstraint, Unsatisfiable,
+    Affinity, LabelSelector, Labels, Pod, PodAffinity, PodAffinityTerm, PodSpec, SpreadConstraint,
+    Unsatisfiable,
 };
 use provisioner::names::{NameError, ShapeName};
 use provisioner::policy::Price;
@@ -102,12 +103,8 @@ pub(crate) fn pods(n: usize, diverse: bool) -> (Vec<Arc<Pod>>, (i64, i64)) {
 pub(crate) fn catalogue() -> Result<Cluster, NameError> {
     let sizes = || 1..=400_u64;
     let shapes = sizes().map(|n| shape(&format!("fake-it-{}", n - 1), n * 1000, n << 31)).collect();
-    let kept = Reserved {
-        cpu: Cpu { millis: 100 },
-        memory: Memory::mib(10),
-        pods: 4000,
-        ..Reserved::default()
-    };
+    let kept =
+        Reserved { cpu: Cpu { millis: 100 }, memory: Memory::mib(10), pods: 4000, ..Reserved::default() };
     let mut cluster = cluster(shapes, &["test-zone-1", "test-zone-2", "test-zone-3"], u32::MAX, kept)?;
     cluster.policy.prices = sizes()
         .map(|n| {
@@ -122,5 +119,7 @@ pub(crate) fn catalogue() -> Result<Cluster, NameError> {
 /// Pods that are all alike, with preferences only: none of them may buy a node.
 pub(crate) fn preferring(n: usize) -> Vec<Arc<Pod>> {
     // Preferences are not even read into a pod: that is how they never buy a node.
-    (0..n).map(|at| waiting(format!("pod-{at:06}"), Labels::new(), 1000, 1 << 30, PodSpec::default())).collect()
+    (0..n)
+        .map(|at| waiting(format!("pod-{at:06}"), Labels::new(), 1000, 1 << 30, PodSpec::default()))
+        .collect()
 }

@@ -40,7 +40,8 @@ impl Draft<'_> {
         if !node.spec.unschedulable {
             // Nothing is done before the view shows that nothing new can come.
             self.decision.kube.push(KubeAction::Cordon { node: name.clone() });
-            return self.wait(Subject::Machine(name.clone()), Why::Draining { pods: self.pods_on(name).count() });
+            return self
+                .wait(Subject::Machine(name.clone()), Why::Draining { pods: self.pods_on(name).count() });
         }
         let tally = self.tally(guards, name);
         if tally.left == 0 {
@@ -54,7 +55,8 @@ impl Draft<'_> {
             return self.call_off(scene, name, Why::DrainTimeout);
         }
         self.decision.kube.extend(tally.evict);
-        let why = tally.later.map_or(Why::Draining { pods: tally.left }, |(pod, hold)| Why::Held { pod, hold });
+        let why =
+            tally.later.map_or(Why::Draining { pods: tally.left }, |(pod, hold)| Why::Held { pod, hold });
         self.wait(Subject::Machine(name.clone()), why);
     }
 

@@ -220,7 +220,8 @@ impl Case {
     }
 
     pub(crate) fn find(&mut self, kind: &str, name: &str) -> &mut Value {
-        let found = self.objects.iter_mut().find(|one| one["kind"] == kind && one["metadata"]["name"] == json!(name));
+        let found =
+            self.objects.iter_mut().find(|one| one["kind"] == kind && one["metadata"]["name"] == json!(name));
         found.unwrap()
     }
 }

@@ -14,11 +14,11 @@ mod drains;
 pub(crate) mod fixtures;
 mod guards;
 mod out;
+#[cfg(test)]
+mod random_tests;
 mod rules;
 mod scene;
 mod shrink;
-#[cfg(test)]
-mod random_tests;
 #[cfg(test)]
 mod tests;
 mod under_used;
@@ -32,10 +32,10 @@ use provisioner::names::{MachineName, PoolName};
 use provisioner::policy::Policy;
 use provisioner::spec::Spec;
 
-pub use self::rules::{Hold, Verdict, verdict};
-pub use self::wait::{Subject, Wait, Why};
 pub(crate) use self::guards::Guards;
+pub use self::rules::{Hold, Verdict, verdict};
 pub(crate) use self::scene::{Scene, utilisation};
+pub use self::wait::{Subject, Wait, Why};
 use crate::forecast::Forecast;
 use crate::learned::{Learned, Use};
 use crate::pack::Packing;

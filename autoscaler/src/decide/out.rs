@@ -159,7 +159,9 @@ impl Draft<'_> {
             };
             match self.decision.ledger.add(row, self.now) {
                 Ok(name) => self.decision.added.push(name),
-                Err(illegal) => self.wait(Subject::Pool(new.pool.clone()), Why::Defect { why: illegal.to_string() }),
+                Err(illegal) => {
+                    self.wait(Subject::Pool(new.pool.clone()), Why::Defect { why: illegal.to_string() })
+                }
             }
         }
     }
@@ -168,7 +170,8 @@ impl Draft<'_> {
     fn book(&mut self, scene: &Scene, packing: &Packing) {
         let booting = scene.sites.iter().filter(|(_, tier)| *tier != Tier::Ready).map(|(id, _)| *id);
         let booting: BTreeSet<NodeId> = booting.collect();
-        let names: BTreeMap<NodeId, &MachineName> = scene.nodes.iter().map(|(name, id)| (*id, name)).collect();
+        let names: BTreeMap<NodeId, &MachineName> =
+            scene.nodes.iter().map(|(name, id)| (*id, name)).collect();
         for (pod, target) in packing.assignments() {
             let name = match target {
                 Target::New(at) => self.decision.added.get(at),

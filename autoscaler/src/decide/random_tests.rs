@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use super::fixtures::*;
 use super::*;
 use crate::fit::{Resident, State, fits, imagine};
+use crate::pack::Target;
 use crate::pack::offer::{Source, catalog};
 use crate::pack::room::Dims;
-use crate::pack::Target;
 
 /// How many clusters: a second's worth.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 250;
 
 struct Dice(u64);
 
@@ -149,6 +149,25 @@ fn check_limits(case: &Case, decision: &Decision, seed: u64) {
     assert_eq!(decision.added.len(), decision.packing.as_ref().unwrap().new.len(), "seed {seed}");
 }
 
+/// Decided again, nothing new is decided. A spread over nodes is the exception: a node that a plan opens late is empty when
+/// the scheduler begins, so that what the plan put on the others may exceed the skew; it may take some more rounds.
+fn settle(case: &mut Case, seed: u64) {
+    let over_nodes = |object: &Value| {
+        let spreads = object["spec"]["topologySpreadConstraints"].as_array();
+        spreads.is_some_and(|all| all.iter().any(|one| one["topologyKey"] == "kubernetes.io/hostname"))
+    };
+    let rounds = if case.objects.iter().any(over_nodes) { 4 } else { 0 };
+    for round in 0..=rounds {
+        let next = case.decision();
+        if next.ledger == case.ledger {
+            return;
+        }
+        assert!(round < rounds, "seed {seed}: decided again: {:?}", next.added);
+        case.ledger = next.ledger;
+        case.learned.booked = next.booked;
+    }
+}
+
 #[test]
 fn whatever_is_decided_fits_keeps_the_limits_helps_whom_it_can_and_is_stable() {
     let (mut bought, mut left, mut placed) = (0, 0, 0);
@@ -169,8 +188,7 @@ fn whatever_is_decided_fits_keeps_the_limits_helps_whom_it_can_and_is_stable() {
         placed += packing.assignments().count();
         case.ledger = decision.ledger;
         case.learned.booked = decision.booked;
-        let next = case.decision();
-        assert_eq!(next.ledger, case.ledger, "seed {seed}: decided again: {:?}", next.added);
+        settle(&mut case, seed);
     }
     // The clusters are of all kinds, or the test says nothing.
     assert!(bought > SEEDS as usize / 2 && left > 100 && placed > 1000, "{bought} {left} {placed}");

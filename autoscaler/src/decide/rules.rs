@@ -97,10 +97,16 @@ impl fmt::Display for Hold {
             Self::Controller { kind } => write!(f, "it belongs to a {kind}, which may not make it again"),
             Self::Job => f.write_str("a running Job would begin again"),
             Self::System => f.write_str("it is a young pod of the system without a disruption budget"),
-            Self::LocalStorage { volume } => write!(f, "the data of its volume {volume} are on this node only"),
+            Self::LocalStorage { volume } => {
+                write!(f, "the data of its volume {volume} are on this node only")
+            }
             Self::Budget { budget } => write!(f, "the disruption budget {budget} allows no eviction now"),
             Self::Budgets { budgets } => {
-                write!(f, "it has two disruption budgets, which no eviction gets past: {}", budgets.join(", "))
+                write!(
+                    f,
+                    "it has two disruption budgets, which no eviction gets past: {}",
+                    budgets.join(", ")
+                )
             }
         }
     }

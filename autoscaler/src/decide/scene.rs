@@ -77,7 +77,9 @@ impl Scene {
         let node = self.state.node(id).shared();
         let promised = promised(source, name, row);
         // What a kubelet always says is there with its first word; devices come later.
-        let lacks = promised.as_ref().is_some_and(|promised| missing(&node, promised).iter().any(|name| name.contains('/')));
+        let lacks = promised
+            .as_ref()
+            .is_some_and(|promised| missing(&node, promised).iter().any(|name| name.contains('/')));
         if node.is_ready() && !lacks {
             return Tier::Ready;
         }

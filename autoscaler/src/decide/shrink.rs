@@ -20,7 +20,8 @@ const FREEZE_COUNT: usize = 3;
 const FREEZE_PERCENT: usize = 45;
 
 /// Annotations of nodes that are to stay.
-const STAYS: [&str; 2] = ["cluster-autoscaler.kubernetes.io/scale-down-disabled", "karpenter.sh/do-not-disrupt"];
+const STAYS: [&str; 2] =
+    ["cluster-autoscaler.kubernetes.io/scale-down-disabled", "karpenter.sh/do-not-disrupt"];
 
 /// How many more nodes may go in this pass.
 pub(super) struct Quota {
@@ -35,7 +36,8 @@ impl Draft<'_> {
             let node = scene.nodes.get(name).map(|id| (*id, scene.state.node(*id)));
             let wanted = node.is_some_and(|(id, _)| scene.wanted.contains(&id));
             let boots = matches!(row.phase(), Phase::Creating | Phase::Configuring);
-            let ready = row.phase() == Phase::Ready && scene.registered.get(name).is_some_and(|one| one.is_ready());
+            let ready =
+                row.phase() == Phase::Ready && scene.registered.get(name).is_some_and(|one| one.is_ready());
             let empty = node.is_none_or(|(_, node)| is_empty(node));
             let under = |percent: u8| node.is_some_and(|(_, node)| utilisation(node) <= i64::from(percent));
             let found = Use {
@@ -156,7 +158,11 @@ impl Draft<'_> {
             let idle = self.learned.quiet(&name).idle;
             let long: Duration = self.policy.idle_of(&row.pool);
             let found = self.decision.uses.get(&name).is_some_and(|found| found.idle);
-            if !found || idle < long || !self.is_free_to_go(scene, &name) || !self.may_go(&name, &row.pool, quota) {
+            if !found
+                || idle < long
+                || !self.is_free_to_go(scene, &name)
+                || !self.may_go(&name, &row.pool, quota)
+            {
                 continue;
             }
             self.send_away(&name, &row.pool, quota);

@@ -17,10 +17,7 @@ fn nothing() -> Vec<String> {
 #[test]
 fn pods_that_wait_get_as_many_rows_as_they_need_and_no_more_the_next_time() {
     let case = Case::new().waiting(5, "p", plain);
-    assert_eq!(
-        case.lines(),
-        ["row lab1-workers-1: new, Creating", "row lab1-workers-2: new, Creating"]
-    );
+    assert_eq!(case.lines(), ["row lab1-workers-1: new, Creating", "row lab1-workers-2: new, Creating"]);
     assert_eq!(case.done().lines(), nothing(), "row 39: what boots counts, also after a restart");
 }
 
@@ -72,7 +69,8 @@ fn rows_13_to_19_what_does_not_wait_for_a_node_buys_none() {
     let ended: fn(&mut serde_json::Value) = |p| p["status"]["phase"] = json!("Failed");
     let cheap: fn(&mut serde_json::Value) = |p| p["spec"]["priority"] = json!(-11);
     let young: fn(&mut serde_json::Value) = |p| p["status"] = json!({"phase": "Pending"});
-    let everywhere: fn(&mut serde_json::Value) = |p| p["metadata"]["ownerReferences"][0]["kind"] = json!("DaemonSet");
+    let everywhere: fn(&mut serde_json::Value) =
+        |p| p["metadata"]["ownerReferences"][0]["kind"] = json!("DaemonSet");
     for change in [gated, pushing, ended, cheap, young, everywhere] {
         assert_eq!(Case::new().waiting(1, "p", change).lines(), nothing());
     }
@@ -103,8 +101,11 @@ fn row_22_a_spread_over_zones_gets_a_node_in_each() {
     };
     let case = Case::new().zones(&["a", "b", "c"]).waiting(6, "p", spread);
     let decision = case.decision();
-    let zones: Vec<_> =
-        decision.added.iter().map(|name| decision.ledger.row(name).unwrap().zone.clone().unwrap().0).collect();
+    let zones: Vec<_> = decision
+        .added
+        .iter()
+        .map(|name| decision.ledger.row(name).unwrap().zone.clone().unwrap().0)
+        .collect();
     assert_eq!(zones, ["a", "b", "c"]);
     assert_eq!(case.done().lines(), nothing());
 }
@@ -138,7 +139,8 @@ fn what_only_one_pool_can_take_comes_first_and_the_others_fill_what_it_leaves() 
     let mut gpu = pool(&[(8, 16)], 5);
     gpu.labels = BTreeMap::from([("gpu".to_owned(), "yes".to_owned())]);
     case.spec.pools.insert(pool_name("gpu"), gpu);
-    let case = case.waiting(1, "g", |p| p["spec"]["nodeSelector"] = json!({"gpu": "yes"})).waiting(7, "p", plain);
+    let case =
+        case.waiting(1, "g", |p| p["spec"]["nodeSelector"] = json!({"gpu": "yes"})).waiting(7, "p", plain);
     assert_eq!(case.lines(), ["row lab1-gpu-1: new, Creating"]);
 }
 
@@ -175,7 +177,8 @@ fn row_60_no_limit_is_passed_and_each_says_its_number() {
 #[test]
 fn head_room_is_bought_and_keeps_its_node() {
     let of = Slot { cpu: Cpu::cores(1), memory: Memory::gib(1) };
-    let room = |p: &mut provisioner::policy::Policy| p.head_room = Some(HeadRoom { slots: 2, of: of.clone() });
+    let room =
+        |p: &mut provisioner::policy::Policy| p.head_room = Some(HeadRoom { slots: 2, of: of.clone() });
     let empty = Case::new().policy(room);
     assert_eq!(empty.lines(), ["row lab1-workers-1: new, Creating"]);
     assert_eq!(empty.done().lines(), nothing());
@@ -245,7 +248,8 @@ fn rows_27_and_46_what_people_said_of_a_node_holds() {
         let case = Case::new().ready(kept(key)).quiet("lab1-workers-1", long());
         assert_eq!(case.lines(), [format!("lab1-workers-1: its annotation {key} keeps it")]);
     }
-    let cordoned = Case::new().ready(|n| n["spec"]["unschedulable"] = json!(true)).quiet("lab1-workers-1", long());
+    let cordoned =
+        Case::new().ready(|n| n["spec"]["unschedulable"] = json!(true)).quiet("lab1-workers-1", long());
     assert_eq!(cordoned.lines(), ["lab1-workers-1: somebody cordoned it: it is theirs to remove"]);
 }
 
@@ -325,7 +329,8 @@ fn row_24_budgets_hold_over_the_whole_plan() {
             "spec": {"selector": {"matchLabels": {"app": "a"}}}, "status": {"disruptionsAllowed": allowed}})
     };
     let case = |budgets: &[serde_json::Value]| {
-        let mut case = Case::new().ready(plain).ready(plain).ready(plain).running("big", "lab1-workers-1", cpu("2"));
+        let mut case =
+            Case::new().ready(plain).ready(plain).ready(plain).running("big", "lab1-workers-1", cpu("2"));
         for n in 2..=3 {
             case = case.running(&format!("p{n}"), &format!("lab1-workers-{n}"), plain);
             case = case.quiet(&format!("lab1-workers-{n}"), long());
@@ -340,7 +345,10 @@ fn row_24_budgets_hold_over_the_whole_plan() {
         "lab1-workers-2: pod default/p2: the disruption budget default/x allows no eviction now"
     );
     let two = case(&[budget("x", 9), budget("y", 9)]);
-    assert!(two.lines()[0].ends_with("it has two disruption budgets, which no eviction gets past: default/x, default/y"));
+    assert!(
+        two.lines()[0]
+            .ends_with("it has two disruption budgets, which no eviction gets past: default/x, default/y")
+    );
 }
 
 #[test]
@@ -363,7 +371,8 @@ fn rows_9_to_14_and_25_what_keeps_a_pod_where_it_is() {
             p["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] = json!("false");
         }),
         ("BlockedByOnCompletionPod", |p| {
-            p["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] = json!("on-completion");
+            p["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] =
+                json!("on-completion");
         }),
         ("NotSafeToEvict", |p| p["metadata"]["annotations"]["karpenter.sh/do-not-disrupt"] = json!("true")),
         ("SystemPod", |p| {

@@ -112,12 +112,23 @@ impl<'a> Board<'a> {
         for (at, class) in classes.all.iter().enumerate() {
             class_of.extend(class.pods.iter().map(|pod| (Arc::as_ptr(pod), at)));
         }
-        let last: BTreeMap<NodeId, usize> = candidates.iter().enumerate().map(|(n, one)| (one.id, n)).collect();
-        let ready = scene.sites.iter().filter(|(id, tier)| *tier == Tier::Ready && !scene.state.node(*id).is_leaving());
+        let last: BTreeMap<NodeId, usize> =
+            candidates.iter().enumerate().map(|(n, one)| (one.id, n)).collect();
+        let ready = scene
+            .sites
+            .iter()
+            .filter(|(id, tier)| *tier == Tier::Ready && !scene.state.node(*id).is_leaving());
         let mut targets: Vec<(NodeId, Room)> =
             ready.map(|(id, _)| (*id, classes.dims.free(scene.state.node(*id)))).collect();
         // Those that stay anyway first, then the candidates that are tried last; idle ones only if nothing else is left.
-        let rank = |id: &NodeId| (is_empty(scene.state.node(*id)), last.contains_key(id), last.get(id).map(|n| usize::MAX - n), *id);
+        let rank = |id: &NodeId| {
+            (
+                is_empty(scene.state.node(*id)),
+                last.contains_key(id),
+                last.get(id).map(|n| usize::MAX - n),
+                *id,
+            )
+        };
         targets.sort_by_key(|(id, _)| rank(id));
         Self {
             attentive: (0..classes.wishes.len()).filter(|wish| !classes.wishes[*wish].is_simple).collect(),
@@ -173,7 +184,9 @@ impl<'a> Board<'a> {
 
     fn move_all(&mut self, one: &Candidate, journal: &mut Journal) -> Result<(), Arc<Pod>> {
         for pod in &one.pods {
-            let Some(class) = self.class_of.get(&Arc::as_ptr(pod)).copied() else { return Err(Arc::clone(pod)) };
+            let Some(class) = self.class_of.get(&Arc::as_ptr(pod)).copied() else {
+                return Err(Arc::clone(pod));
+            };
             let Some(target) = self.place_for(class) else { return Err(Arc::clone(pod)) };
             let id = self.targets[target].0;
             let resident = Arc::new(self.classes.all[class].as_resident.like(Arc::new(pod.anew())));

@@ -166,7 +166,10 @@ impl fmt::Display for Why {
                 write!(f, "room will be free within the {boot_secs}s that a new machine takes")
             }
             Self::Frozen { not_ready, of } => {
-                write!(f, "{not_ready} of {of} nodes are not ready: none is removed before that is understood")
+                write!(
+                    f,
+                    "{not_ready} of {of} nodes are not ready: none is removed before that is understood"
+                )
             }
             Self::Budget { removed, within } => write!(f, "{removed} nodes were removed within {within}"),
             Self::Minimum { size } => write!(f, "the pool has its minimum of {size}"),

@@ -130,7 +130,9 @@ impl Check {
 
     /// Whether it does not want any other of its kind on the same node.
     pub(crate) fn wants_a_node_alone(&self) -> bool {
-        self.neighbours.as_ref().is_some_and(|neighbours| neighbours.is_apart_from_itself(&self.pod, HOSTNAME))
+        self.neighbours
+            .as_ref()
+            .is_some_and(|neighbours| neighbours.is_apart_from_itself(&self.pod, HOSTNAME))
     }
 
     /// Whether it does not want the other pod near.

@@ -73,7 +73,9 @@ impl Spread {
     /// Takes a pod that was placed (1) or taken away (-1) into account.
     pub(super) fn count(&mut self, pod: &Pod, rule: &NodeRule, resident: &Resident, node: &Node, by: i64) {
         // Most pods do not count: that is asked first.
-        if !self.constraints.iter().any(|constraint| constraint.counts(pod, resident)) || !self.counts_on(node) {
+        if !self.constraints.iter().any(|constraint| constraint.counts(pod, resident))
+            || !self.counts_on(node)
+        {
             return;
         }
         for constraint in self.constraints.iter_mut().filter(|constraint| constraint.counts(pod, resident)) {

@@ -78,8 +78,9 @@ impl Packer<'_> {
 
     fn market(&mut self, open: &[usize]) -> Market {
         let kinds = 0..self.catalog.kinds.len();
-        let offers: Vec<(usize, usize)> =
-            kinds.flat_map(|kind| (0..self.catalog.kinds[kind].offers.len()).map(move |o| (kind, o))).collect();
+        let offers: Vec<(usize, usize)> = kinds
+            .flat_map(|kind| (0..self.catalog.kinds[kind].offers.len()).map(move |o| (kind, o)))
+            .collect();
         let mut largest = Room::default();
         for (kind, offer) in &offers {
             largest.raise(&self.catalog.kinds[*kind].offers[*offer].room);

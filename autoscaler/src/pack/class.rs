@@ -249,9 +249,11 @@ fn identity(pod: &Pod) -> (&str, &str, &str) {
 pub(crate) fn classes(mut pods: Vec<(Arc<Pod>, Urgency)>, state: &State) -> Classes {
     pods.sort_by(|(a, _), (b, _)| identity(a).cmp(&identity(b)));
     let here: Vec<Arc<Pod>> = pods.iter().map(|(pod, _)| Arc::clone(pod)).collect();
-    let residents = state.nodes().flat_map(|node| node.residents()).filter(|resident| resident.looks_around());
-    let likeness =
-        Likeness { watched: watched(here.iter().map(Arc::as_ref).chain(residents.map(|one| one.pod.as_ref()))) };
+    let residents =
+        state.nodes().flat_map(|node| node.residents()).filter(|resident| resident.looks_around());
+    let likeness = Likeness {
+        watched: watched(here.iter().map(Arc::as_ref).chain(residents.map(|one| one.pod.as_ref()))),
+    };
     let groups = group(&likeness, pods);
     let mut wishes: Vec<Wish> = groups.wishes.iter().map(|pod| wish(pod, state)).collect();
     keep_apart(&mut wishes);
@@ -329,5 +331,6 @@ impl Classes {
 /// Required spreads alone make a pod look around; preferences do not.
 pub(crate) fn spreads(pod: &Pod) -> impl Iterator<Item = &str> {
     let all = pod.spec.topology_spread_constraints.iter();
-    all.filter(|one| one.when_unsatisfiable == Unsatisfiable::DoNotSchedule).map(|one| one.topology_key.as_str())
+    all.filter(|one| one.when_unsatisfiable == Unsatisfiable::DoNotSchedule)
+        .map(|one| one.topology_key.as_str())
 }

@@ -59,7 +59,13 @@ impl Packer<'_> {
         self.limits[class] = None;
         while self.left[class] > 0 {
             let (cost, place) = match (self.cheapest_bin(class), self.cheapest_new(class)) {
-                (Some(bin), Ok(new)) => if bin.0 <= new.0 { bin } else { new },
+                (Some(bin), Ok(new)) => {
+                    if bin.0 <= new.0 {
+                        bin
+                    } else {
+                        new
+                    }
+                }
                 (Some(bin), Err(_)) => bin,
                 (None, Ok(new)) => new,
                 (None, Err(limit)) => {

@@ -24,12 +24,12 @@ use std::sync::Arc;
 use provisioner::names::{PoolName, Zone};
 use provisioner::spec::Shape;
 
-pub use self::class::{Class, Urgency};
-pub use self::limits::Limit;
-pub use self::offer::{POOL, Withheld};
 use self::class::Classes;
+pub use self::class::{Class, Urgency};
 use self::limits::Allowance;
+pub use self::limits::Limit;
 use self::offer::{Catalog, Source};
+pub use self::offer::{POOL, Withheld};
 use self::room::Room;
 use crate::fit::{NodeId, State};
 use crate::view::Pod;
@@ -190,7 +190,9 @@ pub(crate) fn pack(source: &Source<'_>, problem: Problem) -> (Packing, State) {
     let Problem { state, mut sites, pods, others } = problem;
     let classes = class::classes(pods, &state);
     // The busier ones first, so that idle ones stay idle; then by name, which is the order of the state.
-    sites.sort_by_key(|(id, tier)| (*tier, state.node(*id).residents().all(|one| is_everywhere(&one.pod)), *id));
+    sites.sort_by_key(|(id, tier)| {
+        (*tier, state.node(*id).residents().all(|one| is_everywhere(&one.pod)), *id)
+    });
     let site = |(id, _): &(NodeId, Tier)| Site { id: *id, free: classes.dims.free(state.node(*id)) };
     let sites = sites.iter().map(site).collect();
     let attentive = (0..classes.wishes.len()).filter(|wish| !classes.wishes[*wish].is_simple).collect();

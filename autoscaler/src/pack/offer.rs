@@ -18,7 +18,9 @@ use super::room::{Dims, Room};
 use crate::fit::{NoRoom, NodeId, State, imagine, template};
 use crate::learned::{Learned, Reserved};
 use crate::quantity::Quantity;
-use crate::view::{CsiNode, Effect, KubeView, Labels, Metadata, Node, NodeSpec, NodeStatus, ResourceList, Taint};
+use crate::view::{
+    CsiNode, Effect, KubeView, Labels, Metadata, Node, NodeSpec, NodeStatus, ResourceList, Taint,
+};
 
 pub(crate) const HOSTNAME: &str = "kubernetes.io/hostname";
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -86,7 +88,13 @@ impl Source<'_> {
     }
 
     /// What a node of a pool, shape and zone will be.
-    pub(crate) fn node(&self, name: &str, pool: (&PoolName, &Pool), shape: &Shape, zone: Option<&Zone>) -> Node {
+    pub(crate) fn node(
+        &self,
+        name: &str,
+        pool: (&PoolName, &Pool),
+        shape: &Shape,
+        zone: Option<&Zone>,
+    ) -> Node {
         let key = (pool.0.clone(), shape.name.clone());
         let mut node = match self.learned.examples.get(&key) {
             Some(example) => template(&example.node, name, &self.policy.startup_taints),
@@ -98,7 +106,8 @@ impl Source<'_> {
         // What the cluster file says of labels and taints is what the next node gets, whatever an older node has.
         node.metadata.labels.extend(pool.1.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
         let said = taints(pool.1).unwrap_or_default();
-        let others = |taint: &Taint| !said.iter().any(|one| (&one.key, &one.effect) == (&taint.key, &taint.effect));
+        let others =
+            |taint: &Taint| !said.iter().any(|one| (&one.key, &one.effect) == (&taint.key, &taint.effect));
         node.spec.taints.retain(others);
         node.spec.taints.extend(said.iter().cloned());
         node
@@ -148,7 +157,8 @@ pub(crate) fn taints(pool: &Pool) -> Result<Vec<Taint>, String> {
 /// Everything that could be bought for a cluster, cheapest first in each pool and zone.
 pub(crate) fn catalog(source: &Source<'_>, dims: &Dims) -> Catalog {
     // Claims and classes of storage decide about new nodes too; pods and nodes that exist do not.
-    let bare = KubeView { pods: Vec::new(), nodes: Vec::new(), notes: Default::default(), ..source.view.clone() };
+    let bare =
+        KubeView { pods: Vec::new(), nodes: Vec::new(), notes: Default::default(), ..source.view.clone() };
     let mut catalog = Catalog { state: State::of(&bare), ..Catalog::default() };
     let by_price = source.policy.compares_prices(source.pools().flat_map(|(_, pool)| &pool.shapes));
     for (name, pool) in source.pools() {

@@ -93,9 +93,8 @@ impl Room {
 
     /// Whether there is room for all of `used` and one more that wants this.
     pub(crate) fn holds_both(&self, used: &Self, wants: &Self) -> bool {
-        let fits = |((of, used), wants): ((&i64, &i64), &i64)| {
-            *wants <= 0 || *wants <= of.saturating_sub(*used)
-        };
+        let fits =
+            |((of, used), wants): ((&i64, &i64), &i64)| *wants <= 0 || *wants <= of.saturating_sub(*used);
         self.basic.iter().zip(&used.basic).zip(&wants.basic).all(fits)
             && self.extra.iter().zip(&used.extra).zip(&wants.extra).all(fits)
     }

@@ -24,25 +24,37 @@ impl Packer<'_> {
         for (class, of) in self.classes.all.iter().enumerate() {
             let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
             let names = of.pods.iter().filter_map(|pod| booked.get(&pod.metadata.uid));
-            names.filter_map(|name| at.get(name.as_str())).for_each(|at| *counts.entry(*at).or_default() += 1);
+            names
+                .filter_map(|name| at.get(name.as_str()))
+                .for_each(|at| *counts.entry(*at).or_default() += 1);
             wished.extend(counts.into_iter().map(|(at, count)| (class, at, count)));
         }
-        for (class, at, count) in wished {
-            self.keep_booking(class, at, count);
+        // One may have to wait for another: again, as long as that helps anybody.
+        let mut helped = true;
+        while helped {
+            helped = false;
+            for (class, at, count) in &mut wished {
+                let kept = self.keep_booking(*class, *at, *count);
+                *count -= kept;
+                helped |= kept > 0;
+            }
         }
     }
 
-    fn keep_booking(&mut self, class: usize, at: usize, count: usize) {
+    /// How many of so many could be kept.
+    fn keep_booking(&mut self, class: usize, at: usize, count: usize) -> usize {
         let id = self.sites[at].id;
-        let simple = self.classes.is_simple(class);
-        let (rounds, each) = if simple { (1, count) } else { (count, 1) };
-        for _ in 0..rounds {
-            let count = self.sites[at].free.times(&self.classes.all[class].wants).min(each);
-            if count == 0 || !self.classes.wish(class).may_run(&self.state, id) {
-                return;
+        let each = if self.classes.is_simple(class) { count } else { 1 };
+        let mut kept = 0;
+        while kept < count {
+            let fits = self.sites[at].free.times(&self.classes.all[class].wants).min(each).min(count - kept);
+            if fits == 0 || !self.classes.wish(class).may_run(&self.state, id) {
+                break;
             }
-            self.put_on_site(class, at, count);
+            self.put_on_site(class, at, fits);
+            kept += fits;
         }
+        kept
     }
 
     /// Places what fits on the nodes that there are.

@@ -206,7 +206,8 @@ impl Policy {
         if self.under_used > 100 {
             problems.push(Problem::UnderUsed(self.under_used));
         }
-        let rates = [("rate.up", self.rate.up), ("rate.down", self.rate.down), ("rate.booting", self.rate.booting)];
+        let rates =
+            [("rate.up", self.rate.up), ("rate.down", self.rate.down), ("rate.booting", self.rate.booting)];
         problems.extend(rates.iter().filter(|(_, n)| *n == 0).map(|(name, _)| Problem::Zero(name)));
         let absent = self.pools.keys().filter(|name| !spec.pools.contains_key(*name));
         problems.extend(absent.cloned().map(Problem::NoPool));

@@ -48,7 +48,10 @@ fn row_60_a_policy_that_cannot_be_obeyed_is_refused_with_every_problem() {
         max: Maxima { nodes: Some(2), ..Maxima::default() },
         expander: Expander::Price,
         weights: Weights { cpu: 0, memory: 0 },
-        head_room: Some(HeadRoom { slots: 1, of: Slot { cpu: Cpu { millis: 0 }, memory: Memory { bytes: 0 } } }),
+        head_room: Some(HeadRoom {
+            slots: 1,
+            of: Slot { cpu: Cpu { millis: 0 }, memory: Memory { bytes: 0 } },
+        }),
         pools: BTreeMap::from([(fixtures::pool_name("gone"), PoolPolicy::default())]),
         ..Policy::default()
     };
