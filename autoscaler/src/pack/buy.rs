@@ -138,8 +138,7 @@ impl Packer<'_> {
             fits.filter_map(|(fits, _)| fits.map(|fits| fits.unit)).fold(f64::INFINITY, f64::min)
         };
         let units: Vec<f64> = open.iter().map(|class| best_unit(*class)).collect();
-        let least = self.least_cost(market, first, allowed);
-        let mut best: Option<(f64, f64, usize, usize)> = None;
+        let mut best: Option<(f64, usize, usize)> = None;
         for (at, (kind, offer)) in market.offers.iter().enumerate() {
             if !allowed[at] || market.fits[first][at].is_none() {
                 continue;
@@ -147,32 +146,19 @@ impl Packer<'_> {
             let group = self.sharing(market, open, &units, first, at);
             let room = &self.catalog.kinds[*kind].offers[*offer].room;
             let value: f64 = group.iter().map(|share| share.left as f64 * market.sizes[share.class]).sum();
-            let part = part(room, group.iter());
-            let cost = self.catalog.kinds[*kind].offers[*offer].cost as f64;
-            // What does not take all needs one more node at least, however small the rest is.
-            let total = if part < 1.0 { (cost / part).max(cost + least) } else { cost };
-            let rate = total / value.max(f64::MIN_POSITIVE);
+            let worth = part(room, group.iter()) * value;
+            let rate = self.catalog.kinds[*kind].offers[*offer].cost as f64 / worth.max(f64::MIN_POSITIVE);
             let there = self.zone_count(*kind);
-            let better = best.is_none_or(|(than, of, others, _)| {
-                let order = rate.total_cmp(&than).then(of.total_cmp(&part)).then(there.cmp(&others));
-                order == std::cmp::Ordering::Less
+            let better = best.is_none_or(|(than, others, _)| {
+                rate.total_cmp(&than).then(there.cmp(&others)) == std::cmp::Ordering::Less
             });
             if better {
-                best = Some((rate, part, there, at));
+                best = Some((rate, there, at));
             }
         }
         let (.., at) = best?;
         let group = self.sharing(market, open, &units, first, at);
         Some((at, group.iter().map(|share| share.class).collect()))
-    }
-
-    /// What the cheapest node costs that takes a pod of a class.
-    fn least_cost(&self, market: &Market, class: usize, allowed: &[bool]) -> f64 {
-        let offers = market.offers.iter().zip(&market.fits[class]).zip(allowed);
-        let costs = offers
-            .filter(|((_, fits), allowed)| fits.is_some() && **allowed)
-            .map(|(((kind, offer), _), _)| self.catalog.kinds[*kind].offers[*offer].cost as f64);
-        costs.fold(f64::INFINITY, f64::min)
     }
 
     /// The classes for which an offer is about as good as any.
