@@ -147,13 +147,11 @@ impl<'a> Board<'a> {
     /// # Errors
     /// The pod that has no place, or the budget in the way: then nothing has changed.
     fn empty(&mut self, one: &Candidate, guards: &mut Guards) -> Result<(), Why> {
-        let mut asked = 0;
-        for pod in &one.pods {
+        for (asked, pod) in one.pods.iter().enumerate() {
             if let Err(hold) = guards.take(pod) {
                 one.pods[..asked].iter().for_each(|pod| guards.give_back(pod));
                 return Err(Why::Held { pod: pod.metadata.path(), hold });
             }
-            asked += 1;
         }
         let before = (self.scene.state.node(one.id).shared(), self.from.clone());
         // Before the node has the taint of those that leave: it must be counted down where it was counted up.
