@@ -1,6 +1,7 @@
 //! The benchmarks.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::time::Duration;
 
@@ -165,11 +166,10 @@ fn check(name: &str, decision: &Decision) -> Result<(), Failure> {
     let mut nodes: BTreeMap<usize, String> = BTreeMap::new();
     for (pod, target) in packing.assignments() {
         let Target::New(at) = target else { return Err(format!("{name}: there is no node").into()) };
-        if !nodes.contains_key(&at) {
-            let new = &packing.new[at];
-            let node = super::clusters::node(&format!("n{at}"), new);
+        if let Entry::Vacant(slot) = nodes.entry(at) {
+            let node = super::clusters::node(&format!("n{at}"), &packing.new[at]);
             imagine(&mut state, node, None, &[])?;
-            nodes.insert(at, format!("n{at}"));
+            slot.insert(format!("n{at}"));
         }
         let on = &nodes[&at];
         fits(pod, on, &state).map_err(|why| format!("{name}: {} on {on}: {}", pod.metadata.name, why[0]))?;
