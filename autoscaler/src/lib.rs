@@ -1,8 +1,15 @@
 //! The node autoscaler: what to add and what to remove, and why.
 //!
 //! Modules in reading order: [`quantity`] and [`view`] are what a cluster holds, as plain data; [`fit`] says which pods may go
-//! where. All of it is a function of its arguments.
+//! where; [`learned`] is what was found by watching; [`pack`] says where waiting pods go and what to buy for them; [`decide`] edits the
+//! ledger; [`explain`] says why, in the same words. All of it
+//! is a function of its arguments.
 
+pub mod decide;
+pub mod explain;
 pub mod fit;
+pub mod forecast;
+pub mod learned;
+pub mod pack;
 pub mod quantity;
 pub mod view;

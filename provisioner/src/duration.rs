@@ -8,6 +8,11 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         .map_err(|e| format!("is no duration ({e}): write \"90s\", \"10m\" or \"2h 30m\""))
 }
 
+/// The whole duration in a form that [`parse`] reads back to the same.
+pub fn exact(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
 /// `1h 2m`, at most two units, whole seconds: for people.
 pub fn short(duration: Duration) -> String {
     let seconds = Duration::from_secs(duration.as_secs());

@@ -19,6 +19,7 @@ pub mod keys;
 pub mod ledger;
 pub mod names;
 pub mod plan;
+pub mod policy;
 pub mod provider;
 pub mod quantity;
 pub mod recipe;

@@ -18,6 +18,8 @@ const CORE: &[&str] = &[
     "autoscaler/src/quantity",
     "autoscaler/src/view",
     "autoscaler/src/fit",
+    "autoscaler/src/learned",
+    "autoscaler/src/pack",
     "autoscaler/src/forecast",
     "autoscaler/src/decide",
     "autoscaler/src/explain",

@@ -18,6 +18,8 @@ use super::taints;
 use super::volumes::Volumes;
 use crate::view::Pod;
 
+const HOSTNAME: &str = "kubernetes.io/hostname";
+
 /// One pod, made ready to be tried on many nodes of one [`State`].
 #[derive(Debug, Clone)]
 pub struct Check {
@@ -91,14 +93,72 @@ impl Check {
         found.into_result()
     }
 
+    /// Whether the pod might run on a node, but for room: the question of a packer that keeps its own account of room.
+    pub(crate) fn may_run(&self, state: &State, id: NodeId) -> bool {
+        let mut found = Found::first();
+        self.look_beside_room(state, state.node(id), &mut found);
+        !found.any()
+    }
+
+    /// Whether the pod suits the nature of a node, whoever else is there.
+    pub(crate) fn suits(&self, state: &State, id: NodeId) -> bool {
+        let (node, mut found) = (state.node(id), Found::first());
+        if self.blocked.is_empty() {
+            self.check_node(node, &mut found);
+            if !found.any() {
+                self.volumes.check(&state.storage, node, &mut found);
+            }
+        }
+        self.blocked.is_empty() && !found.any()
+    }
+
+    /// Whether who else runs where decides about this pod.
+    pub(crate) fn looks_around(&self) -> bool {
+        !self.ports.is_empty()
+            || self.spread.as_ref().is_some_and(|spread| !spread.is_empty())
+            || self.neighbours.as_ref().is_some_and(|neighbours| !neighbours.is_empty())
+            || !self.volumes.is_empty()
+    }
+
+    /// Whether its verdict may differ between nodes that differ in nothing but their names.
+    pub(crate) fn tells_nodes_apart(&self) -> bool {
+        !self.ports.is_empty()
+            || !self.volumes.is_empty()
+            || self.spread.as_ref().is_some_and(|spread| spread.has_key(HOSTNAME))
+            || self.neighbours.as_ref().is_some_and(|neighbours| neighbours.has_key(HOSTNAME))
+    }
+
+    /// Whether it does not want any other of its kind on the same node.
+    pub(crate) fn wants_a_node_alone(&self) -> bool {
+        self.neighbours
+            .as_ref()
+            .is_some_and(|neighbours| neighbours.is_apart_from_itself(&self.pod, HOSTNAME))
+    }
+
+    /// Whether it does not want the other pod near.
+    pub(crate) fn repels(&self, other: &Pod) -> bool {
+        self.neighbours.as_ref().is_some_and(|neighbours| neighbours.repels(other))
+    }
+
+    /// Whether it must be near pods like the other one.
+    pub(crate) fn seeks(&self, other: &Pod) -> bool {
+        self.neighbours.as_ref().is_some_and(|neighbours| neighbours.seeks(other))
+    }
+
     /// The cheap questions first, and those that most nodes fail.
     fn look(&self, state: &State, node: &NodeState, found: &mut Found) {
+        self.check_room(node, found);
+        if !found.is_enough() {
+            self.look_beside_room(state, node, found);
+        }
+    }
+
+    fn look_beside_room(&self, state: &State, node: &NodeState, found: &mut Found) {
         self.blocked.iter().for_each(|reason| found.add(|| reason.clone()));
         if node.is_leaving() {
             found.add(|| Reason::Leaving);
         }
-        let families: [&dyn Fn(&mut Found); 6] = [
-            &|found| self.check_room(node, found),
+        let families: [&dyn Fn(&mut Found); 5] = [
             &|found| self.check_node(node, found),
             &|found| ports::check(&self.ports, node, found),
             &|found| self.volumes.check(&state.storage, node, found),

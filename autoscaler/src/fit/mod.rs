@@ -31,6 +31,8 @@ pub use self::new_node::{NoRoom, daemon_pods, imagine, missing, template, when_r
 pub use self::reason::Reason;
 pub use self::requests::{Judge, requests};
 pub use self::resources::Amounts;
+pub(crate) use self::resources::shown;
+pub(crate) use self::selector::Selector;
 pub use self::state::{NodeId, NodeState, Resident, State};
 use crate::view::Pod;
 

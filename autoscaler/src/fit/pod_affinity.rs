@@ -113,6 +113,31 @@ impl Neighbours {
         Ok(neighbours)
     }
 
+    /// Whether nobody around matters.
+    pub(super) fn is_empty(&self) -> bool {
+        self.near.is_empty() && self.apart.is_empty() && self.repelled.is_empty()
+    }
+
+    /// Whether something is about this label.
+    pub(super) fn has_key(&self, key: &str) -> bool {
+        self.near.iter().chain(&self.apart).any(|term| term.key == key) || self.repelled.contains_key(key)
+    }
+
+    /// Whether the pod does not want its like in the same place.
+    pub(super) fn is_apart_from_itself(&self, pod: &Pod, key: &str) -> bool {
+        self.apart.iter().any(|term| term.key == key && term.matches(pod, &Labels::new()))
+    }
+
+    /// Whether the pod does not want the other one near.
+    pub(super) fn repels(&self, other: &Pod) -> bool {
+        self.apart.iter().any(|term| term.matches(other, &Labels::new()))
+    }
+
+    /// Whether the pod must be near pods like the other one.
+    pub(super) fn seeks(&self, other: &Pod) -> bool {
+        all_match(&self.near, other)
+    }
+
     /// Takes a pod that was placed (1) or taken away (-1) into account.
     pub(super) fn count(&mut self, pod: &Pod, resident: &Resident, node: &Node, by: i64) {
         for term in resident.apart.iter().filter(|term| term.matches(pod, &self.namespace_labels)) {

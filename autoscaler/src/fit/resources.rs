@@ -64,7 +64,7 @@ impl Amounts {
         }
     }
 
-    fn other(&self, name: &str) -> i64 {
+    pub(crate) fn other(&self, name: &str) -> i64 {
         self.others.get(name).copied().unwrap_or(0)
     }
 }
@@ -97,7 +97,7 @@ pub(super) fn check(wants: &Amounts, has: &Amounts, used: &Amounts, found: &mut 
 }
 
 /// An amount in the notation of people: `500m`, `8Gi`, `2`.
-pub(super) fn shown(name: &str, amount: i64) -> String {
+pub(crate) fn shown(name: &str, amount: i64) -> String {
     let size = amount.unsigned_abs();
     let mut text = String::from(if amount < 0 { "-" } else { "" });
     let written = match name {

@@ -30,6 +30,8 @@ struct Counted {
     counts_itself: bool,
     /// Pods by place.
     places: BTreeMap<String, i64>,
+    /// How many places have so many pods: a placement then costs no walk over all places.
+    levels: BTreeMap<i64, usize>,
     /// Pods in the emptiest place; kept, since it is asked for each node.
     least: i64,
 }
@@ -57,8 +59,7 @@ impl Spread {
         for constraint in &mut self.constraints {
             if let Some(place) = constraint.place(pod, rule, node.node()) {
                 let here = node.residents().filter(|resident| constraint.counts(pod, resident)).count();
-                let count = constraint.places.entry(place.to_owned()).or_default();
-                *count += i64::try_from(here).unwrap_or(i64::MAX);
+                constraint.change(place, i64::try_from(here).unwrap_or(i64::MAX));
             }
         }
     }
@@ -71,13 +72,15 @@ impl Spread {
 
     /// Takes a pod that was placed (1) or taken away (-1) into account.
     pub(super) fn count(&mut self, pod: &Pod, rule: &NodeRule, resident: &Resident, node: &Node, by: i64) {
-        if !self.counts_on(node) {
+        // Most pods do not count: that is asked first.
+        if !self.constraints.iter().any(|constraint| constraint.counts(pod, resident))
+            || !self.counts_on(node)
+        {
             return;
         }
-        for constraint in &mut self.constraints {
-            let Some(place) = constraint.place(pod, rule, node) else { continue };
-            if constraint.counts(pod, resident) {
-                *constraint.places.entry(place.to_owned()).or_default() += by;
+        for constraint in self.constraints.iter_mut().filter(|constraint| constraint.counts(pod, resident)) {
+            if let Some(place) = constraint.place(pod, rule, node) {
+                constraint.change(place, by);
                 constraint.find_least();
             }
         }
@@ -105,6 +108,16 @@ impl Spread {
         }
     }
 
+    /// Whether there is no constraint.
+    pub(super) fn is_empty(&self) -> bool {
+        self.constraints.is_empty()
+    }
+
+    /// Whether a constraint is about this label.
+    pub(super) fn has_key(&self, key: &str) -> bool {
+        self.constraints.iter().any(|constraint| constraint.key == key)
+    }
+
     fn counts_on(&self, node: &Node) -> bool {
         self.constraints.iter().all(|constraint| node.metadata.labels.contains_key(&constraint.key))
     }
@@ -128,6 +141,7 @@ impl Counted {
             counts_itself: selector.matches(labels),
             selector,
             places: BTreeMap::new(),
+            levels: BTreeMap::new(),
             least: 0,
         })
     }
@@ -152,8 +166,31 @@ impl Counted {
             && self.selector.matches(&other.labels)
     }
 
+    /// So many more pods in a place; it counts as a place from then on.
+    fn change(&mut self, place: &str, by: i64) {
+        let after = match self.places.get_mut(place) {
+            Some(count) => {
+                let before = *count;
+                *count += by;
+                let after = *count;
+                if let Some(places) = self.levels.get_mut(&before) {
+                    *places -= 1;
+                    if *places == 0 {
+                        self.levels.remove(&before);
+                    }
+                }
+                after
+            }
+            None => {
+                self.places.insert(place.to_owned(), by);
+                by
+            }
+        };
+        *self.levels.entry(after).or_default() += 1;
+    }
+
     fn find_least(&mut self) {
-        let least = self.places.values().copied().min().unwrap_or(0);
+        let least = self.levels.first_key_value().map_or(0, |(least, _)| *least);
         self.least = if self.places.len() < self.min_domains { 0 } else { least };
     }
 }

@@ -39,9 +39,30 @@ impl Resident {
     }
 }
 
+impl Resident {
+    /// Whether other pods matter to it, or it to them by what it asks.
+    pub(crate) fn looks_around(&self) -> bool {
+        let spec = &self.pod.spec;
+        !spec.affinity.anti.required.is_empty()
+    }
+
+    /// The same of another pod of the same spec.
+    #[must_use]
+    pub(crate) fn like(&self, pod: Arc<Pod>) -> Self {
+        Self { pod, uses: self.uses.clone(), ports: self.ports.clone(), apart: self.apart.clone() }
+    }
+}
+
 /// The index of a node in a [`State`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(usize);
+
+impl NodeId {
+    /// For tables beside a state.
+    pub(crate) const fn index(self) -> usize {
+        self.0
+    }
+}
 
 /// A node and what runs on it.
 #[derive(Debug, Clone)]
@@ -76,6 +97,10 @@ impl NodeState {
     /// The node.
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Node> {
+        Arc::clone(&self.node)
     }
 
     /// What it has for pods.
@@ -228,6 +253,22 @@ impl State {
         node.repelling -= usize::from(!resident.apart.is_empty());
         self.storage.hold(&resident.pod, -1);
         true
+    }
+
+    /// Takes back that a node left: it is again as it was, with these pods.
+    pub(crate) fn come_back(&mut self, id: NodeId, node: Arc<Node>, residents: Vec<Arc<Resident>>) {
+        let state = &mut self.nodes[id.0];
+        state.node = node;
+        state.leaving = false;
+        residents.into_iter().for_each(|resident| self.place(resident, id));
+    }
+
+    /// Replaces what is known of a node by what it will be.
+    pub(crate) fn foresee(&mut self, id: NodeId, node: Arc<Node>) {
+        let state = &mut self.nodes[id.0];
+        state.has = Amounts::of(&node.status.allocatable);
+        state.takes_pods = node.status.allocatable.get("pods").map_or(0, |q| q.value());
+        state.node = node;
     }
 
     /// Sends a node on its way out and gives back the pods that it had. It stays as a cordoned ghost: the scheduler sees it so

@@ -141,6 +141,15 @@ impl Volumes {
         Ok(())
     }
 
+    /// Whether there is none that matters.
+    pub(super) fn is_empty(&self) -> bool {
+        self.disks.is_empty()
+            && self.bound.is_empty()
+            && self.delayed.is_empty()
+            && self.zones.is_empty()
+            && self.attached.is_empty()
+    }
+
     /// Says which volumes cannot be used on a node.
     pub(super) fn check(&self, storage: &Storage, node: &NodeState, found: &mut Found) {
         self.check_zones(node, found);
