@@ -74,6 +74,7 @@ pub(crate) fn cluster(
             pools: BTreeMap::from([(pool.clone(), workers)]),
             expires: None,
             inputs: BTreeMap::new(),
+            operators: Vec::new(),
         },
         policy,
         ledger: Ledger::new(

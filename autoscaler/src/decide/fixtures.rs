@@ -78,6 +78,7 @@ impl Case {
                 pools: BTreeMap::from([(pool_name("workers"), pool(&[(4, 8)], 10))]),
                 expires: None,
                 inputs: BTreeMap::new(),
+                operators: Vec::new(),
             },
             policy: Policy::default(),
             ledger: Ledger::new(

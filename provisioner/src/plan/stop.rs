@@ -134,20 +134,24 @@ fn list(machines: &[MachineName]) -> String {
     text
 }
 
+fn lost(f: &mut fmt::Formatter<'_>, name: &MachineName, why: &str, others: bool) -> fmt::Result {
+    write!(f, "front-end {name} is lost ({why})")?;
+    if others {
+        return f.write_str(
+            "; the other front-ends still hold the cluster's state; bring the machine back if you can, else remove its \
+             etcd member and then the machine by hand",
+        );
+    }
+    f.write_str(
+        ", and with it the cluster's state: every Kubernetes object, certificate and token; bring the machine back if \
+         you can, else `cluster up --rebuild-front-end` makes a new one and replaces every worker with it",
+    )
+}
+
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FrontEndLost { name, why, others: false } => write!(
-                f,
-                "front-end {name} is lost ({why}), and with it the cluster's state: every Kubernetes object, \
-                 certificate and token; bring the machine back if you can, else `cluster up --rebuild-front-end` makes a new \
-                 one and replaces every worker with it"
-            ),
-            Self::FrontEndLost { name, why, others: true } => write!(
-                f,
-                "front-end {name} is lost ({why}); the other front-ends still hold the cluster's state; bring the \
-                 machine back if you can, else remove its etcd member and then the machine by hand"
-            ),
+            Self::FrontEndLost { name, why, others } => lost(f, name, why, *others),
             Self::FrontEndSurplus { name } => write!(
                 f,
                 "front-end {name} is more than was asked for, but holds cluster state; ask for as many front-ends \
