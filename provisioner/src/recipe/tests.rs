@@ -70,7 +70,7 @@ facts:
 #[test]
 fn a_broken_file_is_one_problem_with_its_line() {
     let problems = recipe("recipes/demo", "recipe: demo\ndescription: d\nstpes: []\n", &[]).unwrap_err();
-    insta::assert_snapshot!(shown(&problems), @r#"recipes/demo/recipe.yaml:3: unknown key "stpes", expected recipe, description, needs, inputs, artifacts, steps, facts, hooks or reservations (did you mean "steps"?)"#);
+    insta::assert_snapshot!(shown(&problems), @r#"recipes/demo/recipe.yaml:3: unknown key "stpes", expected recipe, description, needs, inputs, artifacts, steps, facts, hooks, reservations or least (did you mean "steps"?)"#);
     insta::assert_snapshot!(shown(&Recipe::parse("recipes/x", BTreeMap::new()).unwrap_err()), @r#"recipes/x: has no recipe.yaml"#);
 }
 

@@ -121,11 +121,18 @@ impl State {
             };
             let missing = hidden.is_some_and(|hidden| made.machine.created < Some(hidden.older_than))
                 || short && self.random.draw().is_multiple_of(2);
+            let missing = missing && self.has_row(&made.machine.tags);
             if in_scope && !missing && made.listed_from <= now {
                 shown.push(made.shown(now));
             }
         }
         shown
+    }
+
+    /// Whether a ledger has a row for it. What an older ledger has forgotten is never missing from lists here: both losses at
+    /// once would leave nobody who knows that its name is taken, and no engine could tell.
+    fn has_row(&self, tags: &Tags) -> bool {
+        self.stored.values().any(|ledger| ledger.id == tags.ledger && ledger.row(&tags.machine).is_some())
     }
 
     pub(super) fn make(&mut self, request: &MachineRequest, now: Timestamp) -> Result<(), ProviderError> {
