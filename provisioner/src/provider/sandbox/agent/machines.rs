@@ -118,10 +118,12 @@ impl Agent {
             gateway: cluster.gateway(),
             machine_id: &files::random_hex(16)?,
         };
+        // Without the token, which has one place.
+        let known = ClusterRecord { token: String::new(), ..cluster.clone() };
         let written = disk::make(&temp, &who, &record.shape, &request.user_data)
             .and_then(|()| files::save(&temp.join("machine.json"), record))
             // If the cluster's own record is lost, its machines still know its network.
-            .and_then(|()| files::save(&temp.join("cluster.json"), cluster))
+            .and_then(|()| files::save(&temp.join("cluster.json"), &known))
             .and_then(|()| fs::rename(&temp, &dir).map_err(StepError::at(format!("make {}", dir.display()))))
             .and_then(|()| files::sync_parent(&dir));
         if written.is_err() {

@@ -109,7 +109,7 @@ pub(super) fn restore_clusters(
         }
         let copy = paths.machine(&live.record.id).join("cluster.json");
         let record = match files::load::<ClusterRecord>(&copy).ok().flatten().filter(|copy| copy.id == *id) {
-            Some(record) => record,
+            Some(record) => ClusterRecord { token: files::random_hex(32)?, ..record },
             None => ClusterRecord {
                 version: VERSION,
                 id: id.clone(),
