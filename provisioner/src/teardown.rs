@@ -71,17 +71,17 @@ pub fn stand_in(id: LedgerId, cluster: ClusterId, cloud: crate::names::CloudId) 
 /// again goes on.
 pub async fn down(
     parts: Parts,
-    mut ledger: Ledger,
+    ledger: Ledger,
     grace: Duration,
     cancel: &CancellationToken,
 ) -> Result<Down, DownError> {
     let (cluster, provider, clock) = (ledger.cluster.clone(), parts.provider.clone(), parts.clock.clone());
-    ledger.close(Closing { at: clock.now(), grace_secs: grace.as_secs() });
     let Some(spec) = nothing_wanted(&ledger) else {
         let why = format!("cluster id {cluster} has no name in front of its random part");
         return Ok(Down::Stopped(Stop::Defect { why }));
     };
     let mut engine = Reconciler::new(parts, ledger, Limits::default());
+    engine.close(Closing { at: clock.now(), grace_secs: grace.as_secs() });
     // Without a single row there is no settle time that a row's age would wait for.
     let mut quiet_since = None;
     loop {

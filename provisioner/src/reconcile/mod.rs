@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ages::Ages;
 use crate::clock::Clock;
 use crate::events::{Sink, What};
-use crate::ledger::Ledger;
+use crate::ledger::{Closing, Ledger};
 use crate::names::{CloudId, MachineId, MachineName};
 use crate::plan::{Limits, Nodes, Plan, Stop};
 use crate::provider::{Machine, Provider, ProviderError, UserData};
@@ -185,6 +185,12 @@ impl Reconciler {
     /// The ledger, with everything that this run knows.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// The cluster is to go. Saved by the next pass before anything is deleted, also where no row would change.
+    pub fn close(&mut self, closing: Closing) {
+        self.ledger.close(closing);
+        self.news = true;
     }
 
     /// A person gives up this front-end, which a run stopped at because it is lost: the next run makes the cluster

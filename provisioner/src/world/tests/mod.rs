@@ -231,6 +231,16 @@ async fn down(world: &World, ledger: Ledger) -> Option<Down> {
 }
 
 #[tokio::test]
+async fn down_is_saved_even_if_no_row_changes() {
+    let world = World::new(1, Faults::none());
+    let mut ledger = new_ledger();
+    ledger.generation = 1;
+    world.restore(Some(&ledger));
+    assert_eq!(down(&world, ledger).await, Some(Down::Gone));
+    assert!(world.stored().unwrap().closing.is_some(), "a daemon of this cluster must hear of it");
+}
+
+#[tokio::test]
 async fn down_leaves_nothing_and_says_so_only_after_two_settle_times() {
     let (world, spec) = (World::new(1, Faults::none()), fixtures::spec(2));
     up(&world, &spec).await;
