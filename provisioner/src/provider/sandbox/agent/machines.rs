@@ -325,6 +325,17 @@ impl Agent {
 
     /// Deletes a machine with all that is its own; gone already is fine.
     pub async fn delete(self: &Arc<Self>, id: &MachineId) -> Result<(), ProviderError> {
+        // In a task of its own: a client that goes away drops what it waits for, and with it the lock, but not the deletion.
+        let (agent, id) = (Arc::clone(self), id.clone());
+        let task = tokio::spawn(async move { agent.delete_wholly(&id).await });
+        let broken = |error: tokio::task::JoinError| ProviderError::Unavailable {
+            message: error.to_string(),
+            retry_after: None,
+        };
+        task.await.map_err(broken)?
+    }
+
+    async fn delete_wholly(self: &Arc<Self>, id: &MachineId) -> Result<(), ProviderError> {
         let Some(_guard) = self.lock(id).await else { return Ok(()) };
         self.refresh(id);
         let (record, process, forwards) = {
