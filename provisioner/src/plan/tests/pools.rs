@@ -206,20 +206,3 @@ fn a_thousand_machines_are_planned_in_time() {
     // Two orders of magnitude above what it takes: this finds a square, not a slow computer.
     assert!(began.elapsed() < secs(2), "{:?}", began.elapsed());
 }
-
-#[test]
-#[ignore = "prints how long it takes, for docs/benchmarks.md"]
-fn how_long_a_thousand_machines_take() {
-    let case = Case::ready(1000);
-    let mut times: Vec<_> = (0..50)
-        .map(|_| {
-            let began = crate::clock::monotonic();
-            let plan = crate::plan::plan(&case.spec, &case.ledger, &case.seen, fixtures::now());
-            let took = began.elapsed();
-            assert!(plan.is_settled());
-            took
-        })
-        .collect();
-    times.sort();
-    println!("plan of 1,001 Ready machines: median {:?}, longest {:?}", times[25], times[49]);
-}
