@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::provider::faults::Fault;
 
 /// Chances in thousandths, drawn anew for each call or machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults {
     /// A create call is refused for lack of room.
     pub no_capacity: u64,
@@ -48,26 +48,7 @@ pub struct Faults {
 impl Faults {
     /// Nothing goes wrong.
     pub fn none() -> Self {
-        Self {
-            no_capacity: 0,
-            quota: None,
-            lost_request: 0,
-            lost_answer: 0,
-            error_500: 0,
-            rate_limit: 0,
-            hangs: 0,
-            short_list: 0,
-            late_create: Duration::ZERO,
-            late_delete: Duration::ZERO,
-            slow_boot: Duration::ZERO,
-            late_list: Duration::ZERO,
-            boot_fails: 0,
-            dies: 0,
-            stops: 0,
-            step_fails: 0,
-            drops: 0,
-            no_tokens: false,
-        }
+        Self::default()
     }
     /// These faults, and no others.
     pub fn of(faults: &[Fault]) -> Self {
@@ -98,23 +79,15 @@ impl Faults {
     pub fn bad_day() -> Self {
         Self {
             no_capacity: 100,
-            quota: None,
             lost_request: 80,
             lost_answer: 80,
-            error_500: 0,
-            rate_limit: 0,
-            hangs: 0,
-            short_list: 0,
-            late_create: Duration::ZERO,
-            late_delete: Duration::ZERO,
-            slow_boot: Duration::ZERO,
             late_list: Duration::from_secs(6),
             boot_fails: 60,
             dies: 60,
             stops: 60,
             step_fails: 80,
             drops: 120,
-            no_tokens: false,
+            ..Self::none()
         }
     }
 }
