@@ -29,21 +29,25 @@ fn room_that_is_there_or_boots_is_used_first() {
     assert_eq!(both.lines(), ["row lab1-workers-3: new, Creating"]);
 }
 
-#[test]
-fn row_01_what_fits_nowhere_buys_nothing_and_says_so_at_once() {
-    let case = Case::new().waiting(2, "p", cpu("5"));
-    assert_eq!(case.lines(), ["pod default/p0 and 1 like it: fits on nothing that could be added"]);
+/// The answer to a question about this case.
+fn asked<T>(case: &Case, question: impl FnOnce(&Question<'_>) -> T) -> T {
     let view = case.view();
     let seen = Seen { view: &view, stale: None, others: &case.others };
-    let question = Question {
+    question(&Question {
         spec: &case.spec,
         policy: &case.policy,
         ledger: &case.ledger,
         seen: &seen,
         learned: &case.learned,
         now: now(),
-    };
-    let answer = explain::pod(&question, "default/p1").unwrap();
+    })
+}
+
+#[test]
+fn row_01_what_fits_nowhere_buys_nothing_and_says_so_at_once() {
+    let case = Case::new().waiting(2, "p", cpu("5"));
+    assert_eq!(case.lines(), ["pod default/p0 and 1 like it: fits on nothing that could be added"]);
+    let answer = asked(&case, |question| explain::pod(question, "default/p1")).unwrap();
     assert_eq!(
         answer.to_string(),
         "pod default/p1: it fits on nothing that could be added\n  \
@@ -51,7 +55,7 @@ fn row_01_what_fits_nowhere_buys_nothing_and_says_so_at_once() {
          to make it fit: ask for at most 4 cpu, or add a larger shape\n"
     );
     assert_eq!(answer.pools[0].reasons[0].word, "InsufficientResource");
-    assert_eq!(explain::pod(&question, "default/gone"), None);
+    assert_eq!(asked(&case, |question| explain::pod(question, "default/gone")), None);
 }
 
 #[test]
@@ -475,17 +479,7 @@ fn a_node_is_not_bought_for_what_will_run_elsewhere_before_it_is_ready() {
 #[test]
 fn a_node_says_why_it_stays() {
     let case = Case::new().ready(plain).running("r", "lab1-workers-1", cpu("3"));
-    let view = case.view();
-    let seen = Seen { view: &view, stale: None, others: &case.others };
-    let question = Question {
-        spec: &case.spec,
-        policy: &case.policy,
-        ledger: &case.ledger,
-        seen: &seen,
-        learned: &case.learned,
-        now: now(),
-    };
-    let answer = explain::node(&question, &name("lab1-workers-1")).unwrap();
+    let answer = asked(&case, |question| explain::node(question, &name("lab1-workers-1"))).unwrap();
     assert_eq!(answer.to_string(), "lab1-workers-1: 75% of it is in use, or pods are to come\n");
     assert_eq!(serde_json::to_value(&answer).unwrap()["reasons"][0]["word"], json!("State"));
 }
