@@ -221,7 +221,7 @@ async fn awake(
     cancel: &CancellationToken,
 ) -> Result<Vec<Machine>, AdoptError> {
     let ids: Vec<MachineId> = own.iter().map(|machine| machine.id.clone()).collect();
-    let since = parts.clock.now();
+    let since = parts.clock.steady();
     loop {
         for machine in own.iter().filter(|machine| machine.state == MachineState::Stopped) {
             again(parts, || parts.provider.start(&machine.id)).await?;
@@ -230,7 +230,7 @@ async fn awake(
             matches!(machine.state, MachineState::Stopped | MachineState::Building)
                 || machine.state == MachineState::Running && machine.address.is_none()
         };
-        let late = parts.clock.now().duration_since(since).unsigned_abs() >= BOOT;
+        let late = parts.clock.steady().saturating_sub(since) >= BOOT;
         if late || cancel.is_cancelled() || !own.iter().any(waits) {
             return Ok(own);
         }
@@ -277,11 +277,11 @@ async fn one(
     if cancel.is_cancelled() {
         return (name, Err("interrupted".to_owned()));
     }
-    let began = parts.clock.now();
+    let began = parts.clock.steady();
     let tell = |what| parts.events.tell(parts.clock.now(), generation, what);
     tell(What::Started { machine: name.clone(), pool: pool.clone(), job: JOB.to_owned() });
     let result = transfer(parts, ledger, machine, birth).await;
-    let took = parts.clock.now().duration_since(began).unsigned_abs();
+    let took = parts.clock.steady().saturating_sub(began);
     let (machine, job) = (name.clone(), JOB.to_owned());
     tell(match &result {
         Ok(()) => What::Finished { machine, pool, job, took, changed: Some(true) },
@@ -324,13 +324,13 @@ async fn transfer(
 
 /// Runs the job, waiting for a machine that does not answer yet.
 async fn enter(parts: &Parts, target: &Target, job: &crate::remote::Job) -> Result<(), String> {
-    let since = parts.clock.now();
+    let since = parts.clock.steady();
     loop {
         match parts.remote.run(target, job).await {
             Ok(done) if done.status == 0 => return Ok(()),
             Ok(done) => return Err(format!("exit status {}: {}", done.status, done.tail.join(" | "))),
             Err(RemoteError::NotUp(_) | RemoteError::Dropped(_))
-                if parts.clock.now().duration_since(since).unsigned_abs() < ANSWER =>
+                if parts.clock.steady().saturating_sub(since) < ANSWER =>
             {
                 parts.clock.sleep(PAUSE).await;
             }

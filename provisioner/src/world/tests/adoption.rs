@@ -1,5 +1,7 @@
 //! Taking over what another ledger made.
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 
 use super::{HOUR, assert_whole, names, new_ledger, up};
@@ -8,7 +10,7 @@ use crate::events::Sink;
 use crate::ledger::Ledger;
 use crate::names::{LedgerId, MachineName};
 use crate::plan::{Limits, Stop, fixtures};
-use crate::provider::{MachineRequest, Owner, Provider, Tags};
+use crate::provider::{MachineRequest, MachineState, Owner, Provider, Tags};
 use crate::reconcile::{Ended, HostKeys, Reconciler};
 use crate::spec::{Role, Spec};
 use crate::world::{Faults, World, WorldScripts};
@@ -172,6 +174,29 @@ async fn what_is_off_is_started_and_what_is_the_other_owners_is_left() {
         .map(|m| m.tags.ledger.to_string())
         .collect();
     assert_eq!(others, ["another"]);
+}
+
+#[tokio::test]
+async fn clocks_that_are_set_meanwhile_end_no_wait() {
+    let (world, spec) = (World::new(1, Faults::none()), fixtures::spec(2));
+    up(&world, &spec).await;
+    world.switch_off(&fixtures::name("lab1-workers-3"));
+    world.restore(None);
+    let jumps = async {
+        for day in 1..=10 {
+            world.sleep(Duration::from_millis(200)).await;
+            world.set_clock(-24 * 3600 * day);
+        }
+    };
+    let run = async {
+        let mut ledger = taker(&world);
+        let parts = world.parts(Sink::none());
+        let adopted = adopt::take(&parts, &mut ledger, &spec, &CancellationToken::new()).await.unwrap();
+        (adopted, world.machines())
+    };
+    let (adopted, machines) = world.drive(async { futures::join!(jumps, run).1 }, HOUR).await.unwrap();
+    assert_eq!((adopted.taken.len(), adopted.failed), (3, vec![]));
+    assert!(machines.iter().all(|machine| machine.state == MachineState::Running), "{machines:?}");
 }
 
 #[tokio::test]
