@@ -59,6 +59,7 @@ test-all: lint bundle
 
 bench: bundle
 	@tests/lab/bench/bench $(CONTINUUM) $(BUNDLE)
+	@if command -v "$${ANSIBLE_PLAYBOOK:-ansible-playbook}" >/dev/null; then tests/lab/bench/steps $(CONTINUUM); else echo "(no ansible-playbook: tests/lab/bench/steps says what it compares)"; fi
 
 docs:
 	mdbook build docs

@@ -153,6 +153,7 @@ fn a_cluster_from_one_file_through_its_whole_life() {
     a_node_larger_than_this_computer_runs_a_pod_that_needs_it(&cluster);
     pods_run_talk_and_are_found(&cluster);
     nothing_to_change_touches_nothing(&cluster);
+    a_lost_ledger_is_rebuilt_from_the_machines(&cluster);
     one_more_is_added_beside_the_others(&cluster);
     a_drain_is_called_off_when_the_pool_grows_again(&cluster);
     one_less_is_drained_first(&cluster);
@@ -296,6 +297,20 @@ fn nothing_to_change_touches_nothing(cluster: &Cluster) {
         let asked = |line: &str| machine == "kt-front-end-1" && line.contains(" continuum-settled-");
         assert!(units.all(asked), "on {machine}:\n{more}");
     }
+}
+
+/// `adopt` finds out what each machine has behind it; nothing runs on any of them a second time.
+fn a_lost_ledger_is_rebuilt_from_the_machines(cluster: &Cluster) {
+    for file in ["ledger.json", "ledger.json.old"] {
+        std::fs::remove_file(cluster.lab.state(NAME).join(file)).unwrap();
+    }
+    let ended = cluster.try_up();
+    assert_eq!(ended.code, Some(1), "{ended}");
+    assert!(ended.err.contains("continuum cluster adopt") || ended.out.contains("continuum cluster adopt"), "{ended}");
+    cluster.lab.ok(&["cluster", "adopt", &cluster.file, "--yes"]);
+    let events = cluster.up();
+    assert_eq!(touched(&events), [""; 0], "{events:#?}");
+    cluster.consists_of(&["kt-front-end-1", "kt-workers-2", "kt-workers-3"]);
 }
 
 /// 2 → 3: the machines that are Ready are left alone; images of the user's own are on the new one too.
