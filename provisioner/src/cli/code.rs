@@ -192,7 +192,7 @@ fn of_remote(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> 
             RemoteError::NotUp(_) | RemoteError::Dropped(_) => Some("E0900"),
             RemoteError::WrongHostKey { .. } => Some("E0901"),
             RemoteError::KeyRefused(_) | RemoteError::AuthRefused { .. } => Some("E0902"),
-            RemoteError::TimedOut(_) | RemoteError::ScriptFailed { .. } => Some("E0903"),
+            RemoteError::TimedOut { .. } | RemoteError::ScriptFailed { .. } => Some("E0903"),
             RemoteError::Unfit(_) => Some("E0904"),
             RemoteError::Here(_) => None,
         };

@@ -222,7 +222,7 @@ pub enum ProviderError {
         message: String,
     },
     /// The request is wrong and will stay so.
-    #[error("rejected: {message}")]
+    #[error("{message}")]
     Rejected {
         /// The cloud's own words.
         message: String,

@@ -37,14 +37,15 @@ is_program() {
 
 # within SECONDS COMMAND...: tries until it works; its last words if it never does.
 within() {
-  within_end=$(($(cut -d. -f1 /proc/uptime) + $1))
+  within_end=$(($(cut -d. -f1 /proc/uptime) + $1)) within_pause=0.2
   shift
   until within_said=$("$@" 2>&1); do
     if [ "$(cut -d. -f1 /proc/uptime)" -ge "$within_end" ]; then
       printf 'gave up waiting for: %s\n%s\n' "$*" "$within_said" >&2
       return 1
     fi
-    sleep 0.2
+    sleep "$within_pause"
+    case $within_pause in 0.2) within_pause=0.5 ;; *) within_pause=1 ;; esac
   done
 }
 

@@ -163,9 +163,9 @@ impl Reconciler {
                 self.hold(action.name(), why.clone(), Pace::Boot, None);
                 Failure { why, tail: Vec::new(), again: true }
             }
-            RemoteError::TimedOut(_) => {
+            RemoteError::TimedOut { tail, .. } => {
                 let _ = self.ledger.step_failed(action.name());
-                self.count(action, why, Vec::new())
+                self.count(action, why, tail.clone())
             }
             // A fact's script: the front-end may be busy with what makes the fact true.
             RemoteError::ScriptFailed { .. } => self.count(action, why, Vec::new()),

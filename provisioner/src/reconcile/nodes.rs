@@ -16,8 +16,9 @@ use crate::provider::MachineState;
 use crate::recipe::Hook;
 use crate::spec::{Role, Spec};
 
-/// From one answer to the next question: a question costs the front-end about a tenth of a second of one core.
-const PAUSE: Duration = Duration::from_millis(500);
+/// From one answer to the next question: a question costs the front-end about a tenth of a second of one core. Where
+/// answers take long it has too much to do, and is asked less often: it pauses twice as long as the answer took.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
 /// How long an answer counts.
 const FRESH: Duration = Duration::from_secs(10);
 
@@ -25,13 +26,15 @@ const FRESH: Duration = Duration::from_secs(10);
 pub(super) struct Watch {
     pub(super) answer: Nodes,
     at: Option<Duration>,
+    asked: Duration,
+    pause: Duration,
     pub(super) asking: bool,
 }
 
 impl Default for Watch {
     fn default() -> Self {
         let answer = Nodes::Unknown("no front-end was asked yet".into());
-        Self { answer, at: None, asking: false }
+        Self { answer, at: None, asked: Duration::ZERO, pause: PAUSE.0, asking: false }
     }
 }
 
@@ -48,6 +51,7 @@ impl Watch {
     pub(super) fn answered(&mut self, answer: Nodes, now: Duration) {
         self.answer = answer;
         self.at = Some(now);
+        self.pause = (until(self.asked, now) * 2).clamp(PAUSE.0, PAUSE.1);
         self.asking = false;
     }
 }
@@ -69,7 +73,7 @@ impl Reconciler {
             matches!(wait.reason, Reason::Node { .. } | Reason::NodesUnknown { .. } | Reason::Minimum { .. })
         };
         let now = self.parts.clock.steady();
-        let early = self.nodes.at.is_some_and(|at| until(at, now) < PAUSE);
+        let early = self.nodes.at.is_some_and(|at| until(at, now) < self.nodes.pause);
         let daemons =
             spec.pools.values().any(|pool| *pool.size.start() > 0 && pool.size.start() != pool.size.end());
         if self.nodes.asking
@@ -81,6 +85,7 @@ impl Reconciler {
         let Some(place) = self.ready_front_end() else { return };
         let parts = self.parts.clone();
         self.nodes.asking = true;
+        self.nodes.asked = now;
         self.jobs.spawn(async move { Finished::Nodes(ask(&parts, &place).await) });
     }
 

@@ -126,8 +126,10 @@ impl SshRemote {
             let gone = || reply.is_closed();
             let result = over.link(&login_key, &key.1).and_then(|mut link| {
                 let result = work(&mut link, &gone);
-                if matches!(result, Ok(_) | Err(RemoteError::TimedOut(_) | RemoteError::ScriptFailed { .. }))
-                {
+                if matches!(
+                    result,
+                    Ok(_) | Err(RemoteError::TimedOut { .. } | RemoteError::ScriptFailed { .. })
+                ) {
                     link.until(None);
                     idle.put(key, link);
                 }

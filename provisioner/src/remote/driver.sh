@@ -54,11 +54,12 @@ serve() {
 }
 
 receive() {
-  known='' offset=0
+  known='' offset=0 theirs=''
   while read -r word a b; do
     case $word in
     unit) unit=$a ;;
     timeout) timeout=$a ;;
+    time) theirs=$a ;;
     cap) cap=$a ;;
     have) known=$a offset=$b ;;
     script) head -c "$a" >"$in/script" || refuse "no room for the script in $run" ;;
@@ -102,7 +103,18 @@ alive() {
   esac
 }
 
+# Certificates and tokens that one machine makes must be valid on the others: five minutes is what Kerberos allows, too.
+same_time() {
+  off=$(($(date +%s) - theirs))
+  case $off in
+  -*) off=${off#-} way=behind ;;
+  *) way='ahead of' ;;
+  esac
+  [ "$off" -le 300 ] || refuse "its clock is $((off / 60)) minutes $way this computer's, and says $(date -u +%Y-%m-%dT%H:%MZ): set the one that is wrong (timedatectl)"
+}
+
 start() {
+  [ -z "$theirs" ] || same_time
   if [ -d "$job" ]; then
     tries=0
     while alive; do # the unit of the last attempt may still be cleaning up

@@ -116,8 +116,13 @@ pub enum RemoteError {
     #[error("connection dropped: {0}")]
     Dropped(String),
     /// The script took longer than its limit and was ended.
-    #[error("timed out after {0:?}")]
-    TimedOut(Duration),
+    #[error("timed out after {limit:?}")]
+    TimedOut {
+        /// What it was allowed.
+        limit: Duration,
+        /// Its last lines.
+        tail: Vec<String>,
+    },
     /// A question's script failed ([`Remote::ask`] only: a job's failure is an `Ok` with its status).
     #[error("script failed with status {status}: {words}")]
     ScriptFailed {

@@ -67,7 +67,7 @@ fn here(what: &str) -> impl Fn(std::io::Error) -> RemoteError {
 fn serve(link: &Link, request: &Request, log: &mut Log, gone: Gone) -> Result<Served, RemoteError> {
     let mut exec = link.exec(&command("serve"))?;
     // A driver that refuses closes stdin early; what it says is worth more than that the write failed.
-    let _ = exec.write(&request.bytes(log.have()));
+    let _ = exec.write(&request.bytes(log.have(), now().as_second()));
     let (mut needs, mut tail) = (Vec::new(), Vec::new());
     let mut events = Events::of(exec);
     while let Some(event) = events.next(gone)? {
@@ -98,7 +98,7 @@ fn done(
     mut tail: Vec<String>,
 ) -> Result<Served, RemoteError> {
     if reason == Reason::Timeout {
-        return Err(RemoteError::TimedOut(request.timeout));
+        return Err(RemoteError::TimedOut { limit: request.timeout, tail });
     }
     if let Some(words) = reason.words() {
         tail.push(format!("[continuum: {words}]"));
@@ -173,7 +173,7 @@ pub(super) fn ask(link: &mut Link, script: &str, gone: Gone) -> Result<SecretSli
     match events.finish()? {
         (0, _) => Ok(SecretSlice::from(answer.to_vec())),
         // what timeout(1) exits with
-        (124, _) => Err(RemoteError::TimedOut(QUESTION)),
+        (124, _) => Err(RemoteError::TimedOut { limit: QUESTION, tail: Vec::new() }),
         (status, words) => Err(RemoteError::ScriptFailed { status, words }),
     }
 }

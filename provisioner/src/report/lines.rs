@@ -1,18 +1,54 @@
 //! Events as lines for people.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::duration::took;
 use crate::events::What;
 use crate::ledger::Phase;
-use crate::plan::Wait;
+use crate::names::MachineName;
+use crate::plan::{Reason, Wait};
 
 /// A wait shorter than this is no news where lines cannot be taken back: most end within it.
 const LONG: Duration = Duration::from_secs(10);
 
-/// Whether a wait has lasted long enough to be told in a pipe.
+/// Whether a wait has lasted long enough to be told in a pipe. That no front-end was asked for the nodes yet is so from the
+/// start, and ends soon after it is Ready.
 pub(super) fn is_long(wait: &Wait) -> bool {
-    wait.since >= LONG
+    wait.since >= if matches!(wait.reason, Reason::NodesUnknown { .. }) { LONG * 6 } else { LONG }
+}
+
+/// The same failure of the same job is told again only after this long: a machine that boots, or whose SSH is gone, is
+/// tried every second.
+const FAILED_AGAIN: Duration = Duration::from_secs(60);
+
+/// Remembers which failures were told.
+#[derive(Default)]
+pub(super) struct Repeats {
+    told: BTreeMap<MachineName, (String, String, Duration)>,
+}
+
+impl Repeats {
+    /// Whether an event is worth a line at this time since the start.
+    pub(super) fn news(&mut self, what: &What, since: Duration) -> bool {
+        match what {
+            What::Failed { machine, job, why, again: true, .. } => {
+                let before = self.told.get(machine);
+                if before.is_some_and(|(old_job, old_why, at)| {
+                    old_job == job && old_why == why && since.saturating_sub(*at) < FAILED_AGAIN
+                }) {
+                    return false;
+                }
+                self.told.insert(machine.clone(), (job.clone(), why.clone(), since));
+                true
+            }
+            What::Finished { machine, .. } | What::Phase { machine, .. } => {
+                self.told.remove(machine);
+                true
+            }
+            _ => true,
+        }
+    }
 }
 
 /// One line, or nothing where the event is no news for a person.
@@ -60,6 +96,40 @@ fn phase(phase: Phase) -> &'static str {
 mod tests {
     use super::*;
     use crate::names::{MachineName, PoolName};
+
+    #[test]
+    fn a_failure_that_repeats_is_told_once_a_minute() {
+        let failed = |why: &str| What::Failed {
+            machine: MachineName::new("lab1-front-end-1").unwrap(),
+            pool: None,
+            job: "base/system".into(),
+            took: Duration::ZERO,
+            why: why.into(),
+            tail: vec![],
+            again: true,
+        };
+        let done = What::Finished {
+            machine: MachineName::new("lab1-front-end-1").unwrap(),
+            pool: None,
+            job: "base/system".into(),
+            took: Duration::ZERO,
+            changed: None,
+        };
+        let mut repeats = Repeats::default();
+        let told: Vec<bool> = [
+            (0, failed("refused")),
+            (1, failed("refused")),
+            (59, failed("refused")),
+            (60, failed("refused")),
+            (61, failed("timed out")),
+            (62, done),
+            (63, failed("timed out")),
+        ]
+        .iter()
+        .map(|(at, what)| repeats.news(what, Duration::from_secs(*at)))
+        .collect();
+        assert_eq!(told, [true, false, false, true, true, true, true]);
+    }
 
     #[test]
     fn an_event_is_one_line_that_says_who_and_what() {

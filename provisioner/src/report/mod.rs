@@ -51,6 +51,7 @@ struct Inner {
     live: Option<Live>,
     timeline: Timeline,
     told: BTreeMap<Subject, Instant>,
+    repeats: lines::Repeats,
 }
 
 /// In a pipe a wait is told again only after this long: often enough to show that nothing hangs.
@@ -66,6 +67,7 @@ impl Reporter {
             live,
             timeline: Timeline::default(),
             told: BTreeMap::new(),
+            repeats: lines::Repeats::default(),
         };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
@@ -132,7 +134,10 @@ impl Inner {
             }
             Form::Text => {
                 let since = clock::monotonic().duration_since(self.started);
-                let text = line(&event.what).map(|text| format!("{:>6.1}s  {text}", since.as_secs_f64()));
+                let news = self.repeats.news(&event.what, since);
+                let text = line(&event.what)
+                    .filter(|_| news)
+                    .map(|text| format!("{:>6.1}s  {text}", since.as_secs_f64()));
                 match (&mut self.live, text) {
                     (Some(live), text) => {
                         live.take(&event.what);

@@ -69,7 +69,8 @@ fn what_ends_a_job_from_outside_is_told_apart() {
     let Some(lab) = Lab::from_env() else { return };
     let mut slow = job("slow", "echo begun; sleep 100");
     slow.timeout = Duration::from_secs(1);
-    assert_eq!(lab.run(&slow), Err(RemoteError::TimedOut(Duration::from_secs(1))));
+    let late = RemoteError::TimedOut { limit: Duration::from_secs(1), tail: vec!["begun".into()] };
+    assert_eq!(lab.run(&slow), Err(late));
     let log = lab.log();
     assert!(log.ends_with("begun\n== ended: status 143, ended: it took longer than its limit\n"), "{log}");
 

@@ -259,7 +259,6 @@ pub(super) fn stopped(site: &Site, up: &Up, stop: &Stop, given: &Given) -> Failu
     let mut failure =
         Failure::say(if incomplete { Exit::Incomplete } else { Exit::Failed }, stop).code("E0800");
     if let Stop::StepFailed { name, tail, .. } = stop {
-        // Of a step that ran out of time only the log has what it printed.
         failure = match tail.len() {
             0 => failure,
             1 => failure.hint("its last line:"),

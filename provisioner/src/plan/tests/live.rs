@@ -71,7 +71,7 @@ fn creating_rejected_is_given_up_at_once() {
     let worker = case.creating("workers");
     case.spec.pools.get_mut(&pool_name("workers")).unwrap().size = 1..=1;
     case.seen.refused.insert(worker, ProviderError::Rejected { message: "no image debian-12".into() });
-    assert_snapshot!(case.plan(), @"stop: no machine of pool workers could be made, in any of its shapes and zones: rejected: no image debian-12; ask for another shape or zone, or try again later");
+    assert_snapshot!(case.plan(), @"stop: no machine of pool workers could be made, in any of its shapes and zones: no image debian-12; ask for another shape or zone, or try again later");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! to the machine                     from the machine
 //!   unit NAME                          (whatever a login shell prints)
 //!   timeout SECONDS                    continuum 1
+//!   time SECONDS       our clock's
 //!   cap BYTES                          need SHA256        a blob is missing: upload, ask again
 //!   have ATTEMPT OFFSET                attempt ID         which run of the unit the output is of
 //!   blob SHA256 SIZE …                 out OFFSET LENGTH  + that many bytes
@@ -82,14 +83,15 @@ impl Request {
         Ok(Self { unit: job.unit.clone(), timeout: job.timeout, blobs: job.blobs.clone(), body })
     }
 
-    /// The whole of stdin up to `end`, driver included. `have`: the attempt and offset that we have output up to.
-    pub(super) fn bytes(&self, have: Option<&(String, u64)>) -> Zeroizing<Vec<u8>> {
+    /// The whole of stdin up to `end`, driver included. `have`: the attempt and offset that we have output up to;
+    /// `now`: what our clock says, in seconds since 1970.
+    pub(super) fn bytes(&self, have: Option<&(String, u64)>, now: i64) -> Zeroizing<Vec<u8>> {
         // systemd counts whole seconds; a limit of none at all would mean "no limit" to it
         let seconds = self.timeout.as_secs() + u64::from(self.timeout.subsec_nanos() > 0);
         let mut bytes = Zeroizing::new(Vec::with_capacity(DRIVER.len() + 300 + self.body.len()));
         bytes.extend_from_slice(DRIVER.as_bytes());
         let unit = &self.unit;
-        let head = format!("unit {unit}\ntimeout {}\ncap {OUTPUT_CAP}\n", seconds.max(1));
+        let head = format!("unit {unit}\ntimeout {}\ntime {now}\ncap {OUTPUT_CAP}\n", seconds.max(1));
         bytes.extend_from_slice(head.as_bytes());
         if let Some((attempt, offset)) = have {
             bytes.extend_from_slice(format!("have {attempt} {offset}\n").as_bytes());

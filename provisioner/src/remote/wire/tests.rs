@@ -17,9 +17,9 @@ fn job() -> Job {
 #[test]
 fn a_request_has_its_parts_in_the_drivers_grammar() {
     let request = Request::of(&job()).unwrap();
-    let bytes = request.bytes(Some(&("a-b".into(), 42)));
+    let bytes = request.bytes(Some(&("a-b".into(), 42)), 1_800_000_000);
     let text = String::from_utf8(bytes.to_vec()).unwrap();
-    let expected = "unit continuum-base-sysctl-1a2b\ntimeout 2\ncap 16777216\nhave a-b 42\nblob BLOB 7\n\
+    let expected = "unit continuum-base-sysctl-1a2b\ntimeout 2\ntime 1800000000\ncap 16777216\nhave a-b 42\nblob BLOB 7\n\
                     script 8\necho hi\nfile join.yaml 7\ns3\ncretend\n";
     let got = text.strip_prefix(DRIVER).unwrap().replace(&"ab".repeat(32), "BLOB");
     assert_eq!(got, expected);

@@ -82,6 +82,19 @@ const MASKED_TOO: [&str; 9] = [
     "systemd-journal-flush.service",
     "systemd-sysusers.service",
 ];
+/// Programs that systemd runs at boot and at every reload, and that find nothing in a machine without disks, consoles and a
+/// kernel command line of its own. Those for `/etc/fstab`, `/etc/rc.local` and old start scripts stay.
+const GENERATORS: [&str; 9] = [
+    "systemd-cryptsetup-generator",
+    "systemd-debug-generator",
+    "systemd-getty-generator",
+    "systemd-gpt-auto-generator",
+    "systemd-hibernate-resume-generator",
+    "systemd-integritysetup-generator",
+    "systemd-run-generator",
+    "systemd-system-update-generator",
+    "systemd-veritysetup-generator",
+];
 /// Files of ours in the tree.
 const FILES: [(&str, &str); 4] = [
     ("etc/ssh/sshd_config", include_str!("sshd_config")),
@@ -93,7 +106,7 @@ const FILES: [(&str, &str); 4] = [
 /// The name of the tree's folder: its recipe's hash is in it, so that a changed recipe makes a new tree.
 pub fn name() -> String {
     let mut hash = Sha256::new();
-    for part in [SUITE].iter().chain(&PACKAGES).chain(&MASKED).chain(&MASKED_TOO) {
+    for part in [SUITE].iter().chain(&PACKAGES).chain(&MASKED).chain(&MASKED_TOO).chain(&GENERATORS) {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
@@ -199,6 +212,9 @@ pub fn customise(dir: &Path) -> Result<(), StepError> {
     };
     for unit in MASKED.into_iter().chain(MASKED_TOO) {
         link("/dev/null", unit)?;
+    }
+    for generator in GENERATORS {
+        link("/dev/null", &format!("../system-generators/{generator}"))?;
     }
     link("/lib/systemd/system/multi-user.target", "default.target")?;
     link("/etc/systemd/system/ssh.service", "multi-user.target.wants/ssh.service")?;
