@@ -13,10 +13,19 @@ const LOOKS: &[&str] = &[
     "remote.ask",
 ];
 
+fn looks(point: &String) -> bool {
+    LOOKS.iter().any(|look| point.split(':').next() == Some(look))
+}
+
 /// The points around what changes something: saves, calls that make or remove, scripts.
 pub fn effects(points: &[String]) -> Vec<String> {
-    let looks = |point: &String| LOOKS.iter().any(|look| point.split(':').next() == Some(look));
     points.iter().filter(|point| !looks(point)).cloned().collect()
+}
+
+/// All of them, those of effects first: what is broken shows early.
+pub fn effects_first(points: &[String]) -> Vec<String> {
+    let (looks, effects): (Vec<_>, Vec<_>) = points.iter().cloned().partition(looks);
+    [effects, looks].concat()
 }
 
 /// So many of them, from the first to the last.

@@ -6,7 +6,7 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use continuum_tests::points::{effects, of_kind, spread};
+use continuum_tests::points::{effects, effects_first, of_kind, spread};
 use continuum_tests::small::{changed, cluster_file, fine, gone, whole, with_recipes, words};
 use continuum_tests::{Ended, Lab, program, program_with_points};
 use provisioner::clock;
@@ -25,6 +25,7 @@ fn down(cluster: &str) -> [&str; 6] {
 fn kill(lab: &Lab, point: &str, args: &[&str]) -> bool {
     let ended = lab.killed_at(point, args);
     assert!(matches!(ended.code, None | Some(0)), "{point}: {ended}");
+    println!("{}: {point}", if ended.code.is_none() { "killed at" } else { "did not come to" });
     ended.code.is_none()
 }
 
@@ -114,6 +115,7 @@ fn killed_at_points_from_the_first_to_the_last_the_same_command_goes_on() {
 fn killed_at_every_point_the_same_command_goes_on() {
     let Some(lab) = Lab::open("crash-all") else { return };
     let (ups, downs) = points(&lab);
+    let (ups, downs) = (effects_first(&ups), effects_first(&downs));
     let many = ups.len().max(downs.len());
     let came = in_lanes(LANES, many, |n| through(&lab, &format!("e{n}"), ups.get(n), downs.get(n)));
     let all = ups.len() + downs.len();
@@ -151,7 +153,7 @@ fn a_pool_changes_its_size_over_a_kill_at_every_point() {
         whole(&lab, "calm", workers as usize);
         points
     };
-    let (grows, shrinks) = (points(2), points(1));
+    let (grows, shrinks) = (effects_first(&points(2)), effects_first(&points(1)));
     fine(&lab.run(&down("calm")));
     println!("points: {} of 1 to 2, {} of 2 to 1", grows.len(), shrinks.len());
     let many = grows.len().max(shrinks.len());

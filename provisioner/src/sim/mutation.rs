@@ -68,7 +68,7 @@ impl Mutation {
     ];
 
     /// Plants it.
-    pub(crate) fn plant(self, parts: &mut Parts) {
+    pub(super) fn plant(self, parts: &mut Parts) {
         let planner: Planner = match self {
             Self::WallClock => wall_clock,
             Self::ListIsEvidence => list_is_evidence,

@@ -9,7 +9,6 @@ use crate::names::StepId;
 use crate::recipe::{Fact, Hook, Host, RenderError, Scripts};
 use crate::reconcile::Parts;
 use crate::remote::Job;
-use crate::sim::Mutation;
 use crate::world::WorldScripts;
 
 /// What a person asks for.
@@ -135,12 +134,15 @@ impl Matrix {
     }
 }
 
-/// How often each step ran on each machine. What is asked of the cluster (drains, nodes to forget) may be asked again.
+/// How often each step ran on each machine, under whatever unit. What is asked of the cluster (drains, nodes to forget) may
+/// be asked again.
 fn runs(world: &World) -> BTreeMap<String, usize> {
     let mut runs = BTreeMap::new();
     for (machine, unit) in world.log() {
         if !unit.starts_with("continuum-drain-") && !unit.starts_with("continuum-forget-") {
-            *runs.entry(format!("{unit} on {machine}")).or_default() += 1;
+            // Recipes and steps of this world have no dashes in their names.
+            let step: Vec<&str> = unit.splitn(4, '-').take(3).collect();
+            *runs.entry(format!("{} on {machine}", step.join("-"))).or_default() += 1;
         }
     }
     runs
@@ -232,11 +234,8 @@ impl Scripts for Forgetful {
 
 #[tokio::test]
 async fn a_mistake_that_only_a_kill_brings_to_light_is_seen() {
-    let forgetful: Mistake = |parts, process| parts.scripts = Arc::new(Forgetful(process));
-    let forgets_early: Mistake = |parts, _| Mutation::ForgetEarly.plant(parts);
-    for (matrix, mistake, sees) in [(UP, forgetful, " ran 2 times"), (SMALLER, forgets_early, "nodes ")] {
-        let (points, wrong) = Matrix { mistake, ..matrix }.play().await;
-        let seen = wrong.iter().filter(|what| what.contains(sees)).count();
-        assert!(0 < seen && seen < points, "{sees:?} after {seen} of {points} points: {wrong:#?}");
-    }
+    let mistake: Mistake = |parts, process| parts.scripts = Arc::new(Forgetful(process));
+    let (points, wrong) = Matrix { mistake, ..UP }.play().await;
+    let seen = wrong.iter().filter(|what| what.ends_with(" ran 2 times")).count();
+    assert!(0 < seen && seen < points, "after {seen} of {points} points: {wrong:#?}");
 }
