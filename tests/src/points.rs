@@ -13,18 +13,19 @@ const LOOKS: &[&str] = &[
     "remote.ask",
 ];
 
-fn looks(point: &String) -> bool {
-    LOOKS.iter().any(|look| point.split(':').next() == Some(look))
+/// Whether what is done there changes something, or only looks.
+pub fn is_effect(point: &str) -> bool {
+    !LOOKS.iter().any(|look| point.split(':').next() == Some(look))
 }
 
 /// The points around what changes something: saves, calls that make or remove, scripts.
 pub fn effects(points: &[String]) -> Vec<String> {
-    points.iter().filter(|point| !looks(point)).cloned().collect()
+    points.iter().filter(|point| is_effect(point)).cloned().collect()
 }
 
 /// All of them, those of effects first: what is broken shows early.
 pub fn effects_first(points: &[String]) -> Vec<String> {
-    let (looks, effects): (Vec<_>, Vec<_>) = points.iter().cloned().partition(looks);
+    let (effects, looks): (Vec<_>, Vec<_>) = points.iter().cloned().partition(|point| is_effect(point));
     [effects, looks].concat()
 }
 

@@ -173,7 +173,7 @@ fn a_cluster_from_one_file_through_its_whole_life() {
 
 /// Each `up` goes on where the one before was killed: while machines are made, while steps run, while they are written down.
 fn it_comes_up_over_three_kills(cluster: &Cluster) {
-    for point in ["provider.create:2:after", "remote.run:6:after", "save:6:before"] {
+    for point in ["provider.create:2:after", "remote.run:4:after", "save:3:before"] {
         let killed = cluster.lab.killed_at(point, &cluster.up_args());
         assert_eq!(killed.code, None, "it did not come to {point}: {killed}");
     }
