@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod cluster_file;
+pub mod crash;
 pub mod diagnostic;
 pub mod duration;
 pub mod env;

@@ -4,6 +4,7 @@
 
 mod leftovers;
 pub mod parsers;
+pub mod points;
 mod run;
 pub mod small;
 
@@ -30,11 +31,20 @@ pub fn program() -> PathBuf {
     if let Some(path) = env::path("CONTINUUM_BIN") {
         return path;
     }
+    beside_the_test("continuum")
+}
+
+fn beside_the_test(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     // target/debug/deps/TEST-0123456789abcdef
-    let program = test.parent().and_then(Path::parent).unwrap().join("continuum");
+    let program = test.parent().and_then(Path::parent).unwrap().join(name);
     assert!(program.is_file(), "{} is not there: cargo build --workspace makes it", program.display());
     program
+}
+
+/// The same with points at which it can be made to kill itself.
+pub fn program_with_points() -> PathBuf {
+    beside_the_test("continuum-crash")
 }
 
 /// The bundle for real clusters: `CONTINUUM_TEST_BUNDLE`, else the one that `make` keeps in the cache.
@@ -101,7 +111,11 @@ impl Lab {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        self.command_of(&program(), args)
+    }
+
+    fn command_of(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(args).stdin(Stdio::null());
         command.env("CONTINUUM_SANDBOX", &self.paths.instance).env("XDG_STATE_HOME", self.home.path());
         match &self.bundle {
@@ -114,6 +128,23 @@ impl Lab {
     /// Runs a command to its end.
     pub fn run(&self, args: &[&str]) -> Ended {
         Ended::of(args, self.command(args).output().unwrap())
+    }
+
+    /// Runs a command to its end, and notes every point of it at which it could be killed, in order.
+    pub fn points(&self, args: &[&str]) -> (Ended, Vec<String>) {
+        let log = self.home.path().join("points");
+        let _ = std::fs::remove_file(&log);
+        let mut command = self.command_of(&program_with_points(), args);
+        let ended = Ended::of(args, command.env("CONTINUUM_CRASH_LOG", &log).output().unwrap());
+        let points = std::fs::read_to_string(&log).unwrap_or_default();
+        (ended, points.lines().map(str::to_owned).collect())
+    }
+
+    /// Runs a command that kills itself at this point, given by its name, if it comes to it: without a word, as `kill -9`
+    /// does it.
+    pub fn killed_at(&self, point: &str, args: &[&str]) -> Ended {
+        let mut command = self.command_of(&program_with_points(), args);
+        Ended::of(args, command.env("CONTINUUM_CRASH_AT", point).output().unwrap())
     }
 
     /// Runs a command as another computer would: with a state folder of its own, in the same cloud.

@@ -1,5 +1,7 @@
 //! Clusters with recipes that take a second, and no Kubernetes.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::{Ended, Lab, root};
@@ -53,4 +55,39 @@ pub fn ledgers(lab: &Lab, cluster: &str) -> Vec<String> {
     all.sort();
     all.dedup();
     all
+}
+
+/// The rows of a cluster's ledger: each machine's phase.
+pub fn rows(lab: &Lab, cluster: &str) -> BTreeMap<String, String> {
+    let ledger = std::fs::read_to_string(lab.state(cluster).join("ledger.json")).unwrap();
+    let ledger: Value = serde_json::from_str(&ledger).unwrap();
+    let rows = ledger["rows"].as_object().unwrap();
+    rows.iter().map(|(name, row)| (name.clone(), row["phase"].as_str().unwrap().to_owned())).collect()
+}
+
+/// A front-end and so many workers: a row for each machine and a machine for each row, all Ready, and every step ran once on
+/// every machine of its role, as the machines themselves tell.
+pub fn whole(lab: &Lab, cluster: &str, workers: usize) {
+    let rows = rows(lab, cluster);
+    let machines = lab.tagged(cluster);
+    assert_eq!(machines, rows.keys().cloned().collect::<Vec<_>>(), "{cluster}");
+    assert!(rows.values().all(|phase| phase == "ready"), "{rows:?}");
+    let on = |machine: &str, script: &str| lab.ok(&["cluster", "ssh", cluster, machine, "--", script]);
+    let (front_ends, others): (Vec<_>, Vec<_>) =
+        machines.into_iter().partition(|name| name.contains("-front-end-"));
+    let [front_end] = &front_ends[..] else { panic!("{front_ends:?}") };
+    assert_eq!(others.len(), workers, "{others:?}");
+    assert_eq!(on(front_end, "cat /root/runs"), "common\nfront\n", "{front_end}");
+    for worker in &others {
+        let told = on(worker, "cat /root/runs /root/joined");
+        assert_eq!(told, format!("common\njoin\nlast\nword of {front_end}\n"), "{worker}");
+    }
+}
+
+/// Nothing of the cluster is in the cloud, and nothing is remembered.
+pub fn gone(lab: &Lab, cluster: &str) {
+    assert_eq!(lab.tagged(cluster), [""; 0]);
+    let clusters = lab.status()["agent"]["clusters"].to_string();
+    assert!(!clusters.contains(&format!("\"{cluster}-")), "{clusters}");
+    assert!(!lab.state(cluster).exists(), "its folder is still there");
 }

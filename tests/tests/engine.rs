@@ -1,15 +1,11 @@
-//! The engine on real machines, with a recipe that takes a second: killed at chosen moments, interrupted, locked, failing.
-//! Needs root; says so and passes without.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says how far it came")]
+//! The engine on real machines, with a recipe that takes a second: interrupted, locked, failing. Needs root; says so and
+//! passes without.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 
+use continuum_tests::small::{gone, recipes, rows, whole};
 use continuum_tests::{Lab, root};
-use serde_json::Value;
-
-fn recipes() -> String {
-    root().join("tests/recipes-small").display().to_string()
-}
 
 /// A cluster of one front-end and one worker.
 fn cluster_file(lab: &Lab, name: &str, fail: bool) -> String {
@@ -30,93 +26,12 @@ fn down(name: &str) -> [&str; 6] {
     ["cluster", "down", name, "--yes", "-o", "json"]
 }
 
-/// The rows of a cluster's ledger: each machine's phase.
-fn rows(lab: &Lab, name: &str) -> BTreeMap<String, String> {
-    let ledger = std::fs::read_to_string(lab.state(name).join("ledger.json")).unwrap();
-    let ledger: Value = serde_json::from_str(&ledger).unwrap();
-    let rows = ledger["rows"].as_object().unwrap();
-    rows.iter().map(|(name, row)| (name.clone(), row["phase"].as_str().unwrap().to_owned())).collect()
-}
-
-/// Every step ran once on every machine of its role, as the machines themselves tell.
-fn ran_once(lab: &Lab, cluster: &str) {
-    let machines = lab.tagged(cluster);
-    let [front_end, worker] = &machines[..] else { panic!("{machines:?}") };
-    let runs = |machine: &str| lab.ok(&["cluster", "ssh", cluster, machine, "--", "cat /root/runs"]);
-    assert_eq!(runs(front_end), "common\nfront\n");
-    assert_eq!(runs(worker), "common\njoin\nlast\n");
-    let joined = lab.ok(&["cluster", "ssh", cluster, worker, "--", "cat /root/joined"]);
-    assert_eq!(joined, format!("word of {front_end}\n"));
-}
-
-/// All is as asked for: a row for each machine and a machine for each row, all Ready, and nothing to change.
+/// All is as asked for, and there is nothing to change.
 fn converged(lab: &Lab, cluster: &str, file: &str) {
-    let rows = rows(lab, cluster);
-    assert_eq!(lab.tagged(cluster), rows.keys().cloned().collect::<Vec<_>>());
-    assert!(rows.len() == 2 && rows.values().all(|phase| phase == "ready"), "{rows:?}");
-    ran_once(lab, cluster);
+    whole(lab, cluster, 1);
     let again = lab.run(&up(file, &recipes()));
     assert_eq!(again.code, Some(0), "{again}");
     assert_eq!(again.events().last().unwrap()["changed"], false, "{again}");
-}
-
-/// Nothing of the cluster is in the cloud, and nothing is remembered.
-fn gone(lab: &Lab, cluster: &str) {
-    assert_eq!(lab.tagged(cluster), [""; 0]);
-    let clusters = lab.status()["agent"]["clusters"].to_string();
-    assert!(!clusters.contains(&format!("\"{cluster}-")), "{clusters}");
-    assert!(!lab.state(cluster).exists(), "its folder is still there");
-}
-
-/// Kills `up` after so many events, and `down` too; the same command again goes on each time.
-fn killed_after(lab: &Lab, cluster: &str, up_events: usize, down_events: usize) {
-    let recipes = recipes();
-    let file = cluster_file(lab, cluster, false);
-    let mut first = lab.start(&up(&file, &recipes));
-    first.after(up_events);
-    let killed = first.kill();
-    println!("{cluster}: `up` was killed after {} events", killed.events().len());
-    let second = lab.run(&up(&file, &recipes));
-    assert_eq!(second.code, Some(0), "{cluster}: {second}");
-    converged(lab, cluster, &file);
-
-    let mut first = lab.start(&down(cluster));
-    first.after(down_events);
-    let killed = first.kill();
-    println!("{cluster}: `down` was killed after {} events", killed.events().len());
-    let second = lab.run(&down(cluster));
-    assert_eq!(second.code, Some(0), "{cluster}: {second}");
-    gone(lab, cluster);
-}
-
-#[test]
-fn killed_at_ten_moments_the_same_command_goes_on() {
-    let Some(lab) = Lab::open("kill") else { return };
-    let recipes = recipes();
-    let file = cluster_file(&lab, "whole", false);
-    let made = lab.run(&up(&file, &recipes));
-    assert_eq!(made.code, Some(0), "{made}");
-    converged(&lab, "whole", &file);
-    let removed = lab.run(&down("whole"));
-    assert_eq!(removed.code, Some(0), "{removed}");
-    gone(&lab, "whole");
-    let (up_events, down_events) = (made.events().len(), removed.events().len());
-    assert!(up_events > 20 && down_events > 5, "{made}\n{removed}");
-    // The last moment is before the event `done`: after it nothing is left to be killed.
-    let moments: Vec<(usize, usize)> =
-        (0..10).map(|n| (n * (up_events - 2) / 9, n * (down_events - 2) / 9)).collect();
-    // Two at a time: much of each is waiting.
-    std::thread::scope(|scope| {
-        for half in 0..2 {
-            let (lab, moments) = (&lab, &moments);
-            scope.spawn(move || {
-                for (n, (up, down)) in moments.iter().enumerate().filter(|(n, _)| n % 2 == half) {
-                    killed_after(lab, &format!("k{n}"), *up, *down);
-                }
-            });
-        }
-    });
-    lab.close();
 }
 
 #[test]

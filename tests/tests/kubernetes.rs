@@ -1,9 +1,10 @@
 //! A real Kubernetes cluster, end to end: one cluster for many checks, because it takes a while. Needs root and a
 //! bundle; says so and passes without.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says how far it came")]
 
 use std::collections::BTreeMap;
 
+use continuum_tests::points::{effects, spread};
 use continuum_tests::{Ended, Lab, bundle};
 use provisioner::quantity::{Cpu, Memory};
 use provisioner::recipe::load;
@@ -49,8 +50,12 @@ impl Cluster {
         self.lab.write("cluster.yaml", &text);
     }
 
+    fn up_args(&self) -> [&str; 6] {
+        ["cluster", "up", &self.file, "--yes", "-o", "json"]
+    }
+
     fn try_up(&self) -> Ended {
-        self.lab.run(&["cluster", "up", &self.file, "--yes", "-o", "json"])
+        self.lab.run(&self.up_args())
     }
 
     /// `up`; what happened.
@@ -144,7 +149,7 @@ fn a_cluster_from_one_file_through_its_whole_life() {
     let file = lab.write("cluster.yaml", "");
     let cluster = Cluster { lab, file };
     cluster.wants(2);
-    cluster.up();
+    it_comes_up_over_three_kills(&cluster);
     cluster.consists_of(&["kt-front-end-1", "kt-workers-2", "kt-workers-3"]);
     a_node_is_as_large_as_its_shape(&cluster);
     every_recipe_run_again_changes_nothing(&cluster);
@@ -164,6 +169,46 @@ fn a_cluster_from_one_file_through_its_whole_life() {
     cluster.lab.ok(&["cluster", "down", NAME, "--yes"]);
     assert_eq!(cluster.lab.tagged(NAME), [""; 0]);
     assert!(!cluster.lab.state(NAME).exists());
+    cluster.lab.close();
+}
+
+/// Each `up` goes on where the one before was killed: while machines are made, while steps run, while they are written down.
+fn it_comes_up_over_three_kills(cluster: &Cluster) {
+    for point in ["provider.create:2:after", "remote.run:4:after", "save:3:before"] {
+        let killed = cluster.lab.killed_at(point, &cluster.up_args());
+        assert_eq!(killed.code, None, "it did not come to {point}: {killed}");
+    }
+    cluster.up();
+}
+
+#[test]
+#[ignore = "takes minutes: make test-all"]
+fn killed_at_ten_points_the_same_command_makes_a_cluster() {
+    let Some(bundle) = bundle() else { return };
+    let Some(lab) = Lab::open("kube-crash") else { return };
+    let lab = lab.with_bundle(bundle);
+    let file = lab.write("cluster.yaml", "");
+    let cluster = Cluster { lab, file };
+    cluster.wants(1);
+    let down = ["cluster", "down", NAME, "--yes"];
+    // The first may have to make a machine image, which the others find.
+    cluster.up();
+    cluster.lab.ok(&down);
+    let (ended, points) = cluster.lab.points(&cluster.up_args());
+    Cluster::done(&ended);
+    cluster.lab.ok(&down);
+    let effects = effects(&points);
+    println!("{} points, {} of them effects", points.len(), effects.len());
+    for point in spread(&effects, 10) {
+        let began = provisioner::clock::monotonic();
+        let killed = cluster.lab.killed_at(&point, &cluster.up_args());
+        println!("{point}: killed: {}, {:?}", killed.code.is_none(), began.elapsed());
+        cluster.up();
+        cluster.consists_of(&["kt-front-end-1", "kt-workers-2"]);
+        nothing_to_change_touches_nothing(&cluster);
+        cluster.lab.ok(&down);
+        assert_eq!(cluster.lab.tagged(NAME), [""; 0], "killed at {point}");
+    }
     cluster.lab.close();
 }
 

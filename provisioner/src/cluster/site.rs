@@ -1,7 +1,7 @@
 //! One cluster as this computer knows it: its folder, its lock, its ledger, its keys, its cloud.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use secrecy::ExposeSecret;
 
@@ -75,6 +75,15 @@ pub struct Site {
     pub provider: Arc<dyn Provider>,
     /// What is remembered of it.
     pub record: Record,
+}
+
+/// See [`put_between`].
+static BETWEEN: OnceLock<fn(Parts) -> Parts> = OnceLock::new();
+
+/// From now on this stands between the engine and what it works with: a seam for programs that test the engine.
+/// `continuum` puts nothing there. The first that is put there stays.
+pub fn put_between(between: fn(Parts) -> Parts) {
+    BETWEEN.get_or_init(|| between);
 }
 
 /// Connects to the cloud of a cluster file.
@@ -259,7 +268,7 @@ impl Site {
     /// What the engine works with.
     pub fn parts(&self, scripts: Arc<dyn Scripts>, events: Sink) -> Parts {
         let remote = SshRemote::new(Arc::clone(&self.provider), self.operator.clone(), self.dir.logs());
-        Parts {
+        let parts = Parts {
             provider: Arc::clone(&self.provider),
             planner: crate::plan::plan,
             remote: Arc::new(remote),
@@ -268,6 +277,10 @@ impl Site {
             keys: Arc::new(self.keys.clone()),
             clock: Clock::system(),
             events,
+        };
+        match BETWEEN.get() {
+            Some(between) => between(parts),
+            None => parts,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The engine over the world: whole runs.
 
 mod adoption;
+mod crash;
 mod laws;
 mod promises;
 mod rebuild;
@@ -204,26 +205,6 @@ async fn a_step_that_keeps_failing_stops_the_run_with_its_last_lines() {
     assert_eq!(up(&world, &spec).await, Some(Ended::Settled), "the next run really tries again");
 }
 
-#[tokio::test]
-async fn killed_at_any_point_the_same_command_again_converges() {
-    let spec = fixtures::spec(2);
-    let total = {
-        let world = World::new(1, Faults::none());
-        up(&world, &spec).await;
-        world.points()
-    };
-    assert!(total > 50, "a run has many points: {total}");
-    for point in 0..total {
-        let world = World::new(1, Faults::none());
-        world.kill_at(Some(point));
-        assert_eq!(up(&world, &spec).await, None, "killed at {point}");
-        world.kill_at(None);
-        assert_eq!(up(&world, &spec).await, Some(Ended::Settled), "after a kill at {point}");
-        assert_whole(&world, &spec, &format!("after a kill at {point}"));
-        assert_eq!(world.machines().len(), 3, "no duplicate and no orphan after a kill at {point}");
-    }
-}
-
 async fn down(world: &World, ledger: Ledger) -> Option<Down> {
     let cancel = CancellationToken::new();
     let run = teardown::down(world.parts(Sink::none()), ledger, Duration::ZERO, &cancel);
@@ -264,24 +245,6 @@ async fn down_works_without_a_ledger_by_the_tags_alone() {
     let ledger = teardown::stand_in(LedgerId::from("other"), ids[0].clone(), World::cloud_id());
     assert_eq!(down(&world, ledger).await, Some(Down::Gone));
     assert_eq!(world.machines().len(), 0);
-}
-
-#[tokio::test]
-async fn down_killed_at_any_point_goes_on_when_called_again() {
-    let spec = fixtures::spec(2);
-    let made = World::new(1, Faults::none());
-    up(&made, &spec).await;
-    let before = made.points();
-    down(&made, made.stored().unwrap()).await;
-    for point in 0..made.points() - before {
-        let world = World::new(1, Faults::none());
-        up(&world, &spec).await;
-        world.kill_at(Some(point));
-        assert_eq!(down(&world, world.stored().unwrap()).await, None, "killed at {point}");
-        world.kill_at(None);
-        assert_eq!(down(&world, world.stored().unwrap()).await, Some(Down::Gone), "after a kill at {point}");
-        assert_eq!(world.machines().len(), 0, "after a kill at {point}");
-    }
 }
 
 /// Ends that a bad day may have: what is lost is lost, and only a person can say what then.
