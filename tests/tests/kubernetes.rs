@@ -1,6 +1,6 @@
 //! A real Kubernetes cluster, end to end: one cluster for many checks, because it takes a while. Needs root and a
 //! bundle; says so and passes without.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says how far it came")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 
