@@ -282,6 +282,8 @@ impl Agent {
         if !self.inner().machines.get(id).is_some_and(Live::listed) {
             return Err(no_machine(id));
         }
+        // While it is being stopped it still looks alive, and this start would change nothing.
+        let Some(_guard) = self.lock(id).await else { return Err(no_machine(id)) };
         self.refresh(id);
         {
             let mut inner = self.inner();
