@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says why it is skipped")]
 
 mod agent;
+mod faults;
 mod harness;
 mod laws;
 mod network;
+mod network_faults;
 mod recovery;
 
 use harness::{Lab, PATIENCE, empty_lab, key, lab, request};
