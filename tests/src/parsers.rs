@@ -122,6 +122,9 @@ pub fn agent_api(data: &[u8]) {
     body::<wire::CheckRequest>(data);
     body::<wire::CaptureRequest>(data);
     body::<wire::StopRequest>(data);
+    body::<wire::FaultsRequest>(data);
+    body::<wire::FaultsStatus>(data);
+    body::<wire::Pair>(data);
     body::<wire::Status>(data);
     body::<wire::Access>(data);
     body::<provisioner::provider::ProviderError>(data);

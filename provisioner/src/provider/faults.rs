@@ -1,7 +1,8 @@
 //! The vocabulary of faults: what can go wrong in a cloud, in one set of words for every test bed.
 //!
-//! Pure data. The cloud in memory obeys all of it; a word is the same wherever faults are asked for, in a test, a
-//! scenario or on a command line: `rate-limit=50`, `late-list=6s`. `docs/reference/faults.md` describes each.
+//! Pure data. The cloud in memory obeys all of it but what is of networks, and the sandbox's agent all of it; a word is
+//! the same wherever faults are asked for, in a test, a scenario or on a command line: `rate-limit=50`, `late-list=6s`.
+//! `docs/reference/faults.md` describes each.
 
 use std::fmt;
 use std::str::FromStr;
@@ -45,6 +46,10 @@ pub enum Fault {
     Stops(u16),
     /// The cloud knows no tokens: a repeated create makes a second machine.
     NoTokens,
+    /// A machine receives no more than this, in kbit/s.
+    SlowNetwork(u32),
+    /// A packet to or from a machine is lost.
+    DropPackets(u16),
 }
 
 /// A text that is no fault.
@@ -83,7 +88,38 @@ pub const WORDS: &[&str] = &[
     "dies=N",
     "stops=N",
     "no-tokens",
+    "slow-network=RATE",
+    "drop-packets=N",
 ];
+
+/// Slower than this no login ends within its time-out.
+const SLOWEST: u32 = 64;
+/// Faster than this no network of one computer is.
+const FASTEST: u32 = 100_000_000;
+
+impl Fault {
+    /// Its name without its value: `rate-limit`.
+    pub fn word(&self) -> String {
+        let text = self.to_string();
+        text.split_once('=').map_or(text.clone(), |(word, _)| word.to_owned())
+    }
+    /// Whether it is of the wires between machines, and not of the cloud's answers.
+    pub fn is_of_network(&self) -> bool {
+        matches!(self, Self::SlowNetwork(_) | Self::DropPackets(_))
+    }
+}
+
+/// `512kbit`, `20mbit`, `1gbit`: in kbit/s.
+fn rate(text: &str) -> Option<u32> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let kbit: u32 = match unit {
+        "kbit" => 1,
+        "mbit" => 1_000,
+        "gbit" => 1_000_000,
+        _ => return None,
+    };
+    number.parse::<u32>().ok()?.checked_mul(kbit).filter(|kbit| (SLOWEST..=FASTEST).contains(kbit))
+}
 
 fn time(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
@@ -108,6 +144,8 @@ impl fmt::Display for Fault {
             Self::Dies(n) => write!(f, "dies={n}"),
             Self::Stops(n) => write!(f, "stops={n}"),
             Self::NoTokens => f.write_str("no-tokens"),
+            Self::SlowNetwork(kbit) => write!(f, "slow-network={kbit}kbit"),
+            Self::DropPackets(n) => write!(f, "drop-packets={n}"),
         }
     }
 }
@@ -140,6 +178,10 @@ impl FromStr for Fault {
             "stops" => Self::Stops(chance()?),
             "no-tokens" if value.is_empty() => Self::NoTokens,
             "no-tokens" => return Err(wrong("no value")),
+            "slow-network" => {
+                Self::SlowNetwork(rate(value).ok_or_else(|| wrong("a rate such as 512kbit or 20mbit"))?)
+            }
+            "drop-packets" => Self::DropPackets(chance()?),
             _ => return Err(FaultError::Unknown(text.to_owned())),
         })
     }
@@ -165,11 +207,12 @@ mod tests {
     #[test]
     fn every_word_is_read_as_it_is_written() {
         for word in WORDS {
-            let text = word.replace("=N", "=250").replace("=TIME", "=6s");
+            let text = word.replace("=N", "=250").replace("=TIME", "=6s").replace("=RATE", "=20mbit");
             let fault: Fault = text.parse().unwrap();
             let json = serde_json::to_string(&fault).unwrap();
             assert_eq!(serde_json::from_str::<Fault>(&json).unwrap(), fault, "{text}");
             assert_eq!(fault.to_string().parse::<Fault>().unwrap(), fault, "{text}");
+            assert_eq!(fault.word(), word.split('=').next().unwrap());
         }
     }
 
@@ -180,6 +223,11 @@ mod tests {
         let wrong = "rate-limit: \"2000\" is not what it takes: thousandths of all calls, 0 to 1000";
         assert_eq!(error("rate-limit=2000"), wrong);
         assert_eq!(error("late-list=6"), "late-list: \"6\" is not what it takes: a time such as 6s or 500ms");
+        let wrong = "is not what it takes: a rate such as 512kbit or 20mbit";
+        for rate in ["", "20", "mbit", "20 mbit", "1kbit", "5000gbit", "99999999999kbit", "-1mbit"] {
+            assert_eq!(error(&format!("slow-network={rate}")), format!("slow-network: {rate:?} {wrong}"));
+        }
+        assert_eq!("slow-network=1gbit".parse(), Ok(Fault::SlowNetwork(1_000_000)));
         assert_eq!(error("no-tokens=1"), "no-tokens: \"1\" is not what it takes: no value");
     }
 

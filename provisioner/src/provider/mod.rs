@@ -20,6 +20,7 @@ use crate::names::{
 use crate::spec::{Network, Role, Shape};
 
 pub mod conformance;
+pub mod dice;
 pub mod faults;
 pub mod sandbox;
 

@@ -29,8 +29,9 @@ use crate::reconcile::Parts;
 use crate::remote::Done;
 use crate::store::{Store, StoreError};
 
+pub use crate::provider::dice::Random;
 pub use clock::VirtualClock;
-pub use faults::{Faults, Random};
+pub use faults::Faults;
 pub use scripts::WorldScripts;
 pub use watch::Seat;
 pub(crate) use watch::{Effect, Scene, Watch};

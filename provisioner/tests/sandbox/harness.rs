@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use provisioner::names::{ClusterId, MachineId, MachineName, PoolName};
+use provisioner::provider::sandbox::wire::FaultsRequest;
 use provisioner::provider::sandbox::{Config, SandboxProvider, connect_with, tree};
 use provisioner::provider::sandbox::{paths::Paths, start};
 use provisioner::provider::{Machine, MachineRequest, MachineState, Owner, Provider, Scope, Tags, UserData};
@@ -114,6 +115,20 @@ impl Lab {
             all.iter().find(|m| m.tags.machine == name && m.state == MachineState::Running).cloned()
         })
         .await
+    }
+
+    /// Sets these faults and no others.
+    pub(crate) async fn set_faults(&self, words: &[&str], seed: u64) {
+        let faults = words.iter().map(|word| word.parse().unwrap()).collect();
+        self.cloud.set_faults(&FaultsRequest { faults, seed, lasts: None }).await.unwrap();
+    }
+
+    /// The names of all machines that are really there, in their order.
+    pub(crate) async fn there(&self) -> Vec<String> {
+        let all = self.cloud.inventory().await.unwrap();
+        let mut names: Vec<_> = all.iter().map(|machine| machine.tags.machine.to_string()).collect();
+        names.sort();
+        names
     }
 
     /// Waits until the list shows something.

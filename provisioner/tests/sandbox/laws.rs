@@ -31,6 +31,18 @@ impl Bed for Lab {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_laws_hold_over_a_sandbox_whose_answers_are_lost_late_short_and_refused() {
+    let Some(lab) = empty_lab("bad-laws").await else { return };
+    let words = ["drop-after=100", "rate-limit=20", "error-500=100", "late-list=1s", "short-list=200"];
+    lab.set_faults(&words, 11).await;
+    assert_eq!(check(&lab).await, []);
+    let status = lab.cloud.faults().await.unwrap();
+    assert!(status.met > 20, "{status:?}");
+    lab.cloud.clear_faults().await.unwrap();
+    lab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_sandbox_keeps_every_law() {
     let Some(lab) = empty_lab("laws").await else { return };
     assert_eq!(check(&lab).await, []);

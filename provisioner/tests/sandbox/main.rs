@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says why it is skipped")]
 
 mod agent;
+mod faults;
 mod harness;
 mod laws;
 mod network;
+mod network_faults;
 mod recovery;
 
 use harness::{Lab, PATIENCE, empty_lab, key, lab, request};
@@ -128,6 +130,22 @@ async fn a_crashed_machine_is_stopped_and_starts_again_from_its_disk() {
     // Running already is fine.
     lab.cloud.start(&machine.id).await.unwrap();
     assert_eq!(lab.pid1(&again), lab.pid1(&lab.running(&machine.id).await));
+    lab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_while_the_machine_is_still_being_stopped_is_not_lost() {
+    let Some(lab) = lab("restart").await else { return };
+    let machine = lab.make(&request("a", 1)).await;
+    for _ in 0..3 {
+        let (stopped, started) = tokio::join!(lab.cloud.stop(&machine.id), async {
+            // It is listed as stopped before the last of its processes has ended.
+            lab.wait(|all| all.iter().find(|m| m.state == MachineState::Stopped).cloned()).await;
+            lab.cloud.start(&machine.id).await
+        });
+        assert_eq!((stopped, started), (Ok(()), Ok(())));
+        lab.running(&machine.id).await;
+    }
     lab.close().await;
 }
 

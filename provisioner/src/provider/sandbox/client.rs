@@ -24,6 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// A killed agent listens again after 0.1 s; one that is not back after these tries is worth an error.
 const TRIES: u32 = 5;
 const TRY_EVERY: Duration = Duration::from_millis(100);
+/// A cloud that is in trouble for longer than a client's tries is for its caller to wait for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 /// A thousand machines are 700 kB.
 const BODY_MAX: usize = 16 << 20;
 /// The head of an answer to `dial` has four lines.
@@ -43,6 +45,8 @@ pub struct Reply {
     pub status: StatusCode,
     /// The body.
     pub body: Bytes,
+    /// When to ask again, if it says so (`Retry-After`, in seconds).
+    pub retry_after: Option<Duration>,
 }
 
 impl Reply {
@@ -55,8 +59,20 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| {
             let text = String::from_utf8_lossy(&self.body);
             let message = format!("the sandbox agent answered {}: {}", self.status, text.trim());
-            if self.status.is_client_error() { rejected(message) } else { unavailable(message) }
+            if self.status.is_client_error() && self.status != StatusCode::TOO_MANY_REQUESTS {
+                return rejected(message);
+            }
+            ProviderError::Unavailable { message, retry_after: self.retry_after }
         })
+    }
+    /// How long to wait before the next try, if there is to be one: a refusal in passing had no effect.
+    fn again(&self, tried: u32) -> Option<Duration> {
+        let wait = match self.status {
+            StatusCode::TOO_MANY_REQUESTS => self.retry_after.unwrap_or(TRY_EVERY * (1 << tried)),
+            StatusCode::INTERNAL_SERVER_ERROR => TRY_EVERY * (1 << tried),
+            _ => return None,
+        };
+        (wait <= RETRY_AFTER_MAX).then_some(wait)
     }
 }
 
@@ -126,12 +142,17 @@ impl Client {
     async fn send<B: Serialize>(&self, method: Method, path: &str, body: &B) -> Result<Reply, ProviderError> {
         let body = Bytes::from(serde_json::to_vec(body).map_err(|error| rejected(error.to_string()))?);
         let asked = async {
-            for _ in 1..TRIES {
-                match self.exchange(method.clone(), path, body.clone()).await {
+            for tried in 1..TRIES {
+                let wait = match self.exchange(method.clone(), path, body.clone()).await {
                     // It died under the question, and is being started again. Every request may be repeated.
-                    Err(ProviderError::Unavailable { .. }) => tokio::time::sleep(TRY_EVERY).await,
-                    answered => return answered,
-                }
+                    Err(ProviderError::Unavailable { .. }) => TRY_EVERY,
+                    Ok(reply) => match reply.again(tried) {
+                        Some(wait) => wait,
+                        None => return Ok(reply),
+                    },
+                    Err(error) => return Err(error),
+                };
+                tokio::time::sleep(wait).await;
             }
             self.exchange(method, path, body).await
         };
@@ -177,10 +198,12 @@ impl Client {
             .map_err(|error| rejected(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
         let status = response.status();
+        let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
         let body =
             Limited::new(response.into_body(), BODY_MAX).collect().await.map_err(|error| broken(&error))?;
         driver.abort();
-        Ok(Reply { status, body: body.to_bytes() })
+        Ok(Reply { status, body: body.to_bytes(), retry_after })
     }
 
     /// A stream to a port of a machine, in blocking mode. Its head is read byte by byte: the server may speak first,
@@ -220,5 +243,5 @@ fn upgrade(mut stream: BlockingStream, request: &str) -> Result<BlockingStream, 
         .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
     let mut body = vec![0; length.unwrap_or(0_usize).min(HEAD_MAX)];
     stream.read_exact(&mut body).map_err(broken)?;
-    Err(Reply { status, body: body.into() }.error())
+    Err(Reply { status, body: body.into(), retry_after: None }.error())
 }

@@ -31,7 +31,8 @@ use crate::spec::{Network, Shape};
 use client::Client;
 use paths::Paths;
 use wire::{
-    Access, CaptureRequest, CheckRequest, CreateRequest, ScaffoldRequest, Status, StopRequest, rejected,
+    Access, CaptureRequest, CheckRequest, CreateRequest, FaultsRequest, FaultsStatus, Pair, ScaffoldRequest,
+    Status, StopRequest, rejected,
 };
 
 /// `provider: {type: sandbox, …}` of the cluster file.
@@ -109,6 +110,30 @@ impl SandboxProvider {
     /// Stops all machines and the agent; `delete` removes everything of the instance.
     pub async fn stop_all(&self, delete: bool) -> Result<(), ProviderError> {
         self.client.call(Method::POST, "stop", &StopRequest { delete }).await.map(|_| ())
+    }
+    /// All machines, past all faults: what is really there.
+    pub async fn inventory(&self) -> Result<Vec<Machine>, ProviderError> {
+        self.client.get("machines?faults=off").await
+    }
+    /// What goes wrong on purpose.
+    pub async fn faults(&self) -> Result<FaultsStatus, ProviderError> {
+        self.client.get("faults").await
+    }
+    /// These faults from now on, and no others.
+    pub async fn set_faults(&self, request: &FaultsRequest) -> Result<FaultsStatus, ProviderError> {
+        self.client.call(Method::PUT, "faults", request).await?.value()
+    }
+    /// No faults any more, and nothing cut.
+    pub async fn clear_faults(&self) -> Result<(), ProviderError> {
+        self.client.call(Method::DELETE, "faults", &()).await.map(|_| ())
+    }
+    /// Two machines hear nothing of each other any more.
+    pub async fn cut(&self, pair: &Pair) -> Result<(), ProviderError> {
+        self.client.call(Method::PUT, "faults/cuts", pair).await.map(|_| ())
+    }
+    /// They hear each other again; without a pair all do.
+    pub async fn heal(&self, pair: Option<&Pair>) -> Result<(), ProviderError> {
+        self.client.call(Method::DELETE, "faults/cuts", &pair).await.map(|_| ())
     }
     /// Makes the image `debian-12+NAME` out of a stopped machine's disk.
     pub async fn capture(&self, name: &str, machine: &MachineId) -> Result<(), ProviderError> {

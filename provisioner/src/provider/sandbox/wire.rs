@@ -13,10 +13,14 @@
 //! | `GET machines/ID/dial/PORT` with `Upgrade: stream` | 101, then the bytes of that port |
 //! | `GET images/NAME`, `POST images` | nothing; [`CaptureRequest`] → nothing |
 //! | `POST stop` | [`StopRequest`]; nothing |
+//! | `GET`, `PUT`, `DELETE faults` | [`FaultsStatus`]; [`FaultsRequest`] → [`FaultsStatus`]; nothing |
+//! | `PUT`, `DELETE faults/cuts` | [`Pair`]; [`Pair`] or null for all; nothing |
 //!
+//! With `?faults=off` the operator asks past all faults; `status`, `stop` and `faults` themselves meet none.
 //! Every request carries `Authorization: Bearer TOKEN`. A failure's body is a [`ProviderError`].
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -24,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use super::agent::quota::Quota;
 use crate::names::{CloudId, ClusterId, ClusterName, ImageName, MachineId, Zone};
+use crate::provider::faults::Fault;
 use crate::provider::{Demand, MachineRequest, ProviderError, Tags, UserData};
 use crate::spec::{Network, Role, Shape};
 
@@ -56,6 +61,46 @@ pub struct Status {
     /// What is there of machines and in no record: in words.
     #[serde(default)]
     pub strays: Vec<String>,
+    /// What goes wrong on purpose.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+}
+
+/// What shall go wrong from now on: these words and no others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultsRequest {
+    /// The words.
+    pub faults: Vec<Fault>,
+    /// Where chance begins.
+    pub seed: u64,
+    /// They end by themselves after this.
+    pub lasts: Option<Duration>,
+}
+
+/// What goes wrong on purpose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultsStatus {
+    /// The words.
+    pub faults: Vec<Fault>,
+    /// Where chance began.
+    pub seed: u64,
+    /// When the words end by themselves.
+    pub ends: Option<Timestamp>,
+    /// Machines that do not hear each other, by name.
+    pub cuts: Vec<Pair>,
+    /// Calls since the words were set.
+    pub calls: u64,
+    /// How many of them met a fault of calls.
+    pub met: u64,
+}
+
+/// Two machines, each by name or id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pair {
+    /// One.
+    pub a: String,
+    /// The other.
+    pub b: String,
 }
 
 /// How a machine of a cluster reaches the agent.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -14,9 +14,12 @@ use sha2::{Digest, Sha256};
 use tokio::io::copy_bidirectional;
 
 use super::super::wire::{
-    self, CaptureRequest, CheckRequest, CreateRequest, ScaffoldRequest, StopRequest, rejected, unavailable,
+    self, CaptureRequest, CheckRequest, CreateRequest, FaultsRequest, Pair, ScaffoldRequest, StopRequest,
+    rejected, unavailable,
 };
+use super::faults::edge;
 use super::{Agent, Caller, no_machine};
+use crate::clock;
 use crate::names::{ClusterId, ImageName, MachineId};
 use crate::provider::{MachineRequest, ProviderError, Tags};
 
@@ -68,6 +71,9 @@ pub fn routes(agent: Arc<Agent>, door: Door) -> Router {
         .route("/v1/images/{name}", get(find_image))
         .route("/v1/images", post(capture))
         .route("/v1/stop", post(stop_all))
+        .route("/v1/faults", get(faults).put(set_faults).delete(clear_faults))
+        .route("/v1/faults/cuts", put(cut).delete(heal))
+        .layer(middleware::from_fn_with_state(Arc::clone(&agent), edge::obey))
         .layer(middleware::from_fn_with_state((Arc::clone(&agent), door), authenticate))
         .with_state(agent)
 }
@@ -169,8 +175,12 @@ async fn access(State(agent): Shared, Extension(caller): Who, Path(id): Path<Clu
     Ok(Json(found.ok_or_else(|| not_found(rejected(format!("there is no cluster {id}"))))?).into_response())
 }
 
-async fn list(State(agent): Shared, Extension(caller): Who) -> Response {
-    Json(agent.list(&caller)).into_response()
+async fn list(State(agent): Shared, Extension(caller): Who, uri: Uri) -> Response {
+    let all = agent.list(&caller);
+    if edge::is_plain(&caller, &uri) {
+        return Json(all).into_response();
+    }
+    Json(agent.faults().shown(all, clock::monotonic())).into_response()
 }
 
 async fn create(
@@ -279,4 +289,41 @@ async fn stop_all(
     admin(&caller)?;
     agent.stop_all(request);
     Ok(StatusCode::ACCEPTED)
+}
+
+async fn faults(State(agent): Shared, Extension(caller): Who) -> Answer<Response> {
+    admin(&caller)?;
+    Ok(Json(agent.faults_status()).into_response())
+}
+
+async fn set_faults(
+    State(agent): Shared,
+    Extension(caller): Who,
+    Json(request): Json<FaultsRequest>,
+) -> Answer<Response> {
+    admin(&caller)?;
+    let set = to_the_end(async move { agent.set_faults(request).await });
+    Ok(Json(set.await?).into_response())
+}
+
+async fn clear_faults(State(agent): Shared, Extension(caller): Who) -> Answer<StatusCode> {
+    admin(&caller)?;
+    to_the_end(async move { agent.clear_faults().await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn cut(State(agent): Shared, Extension(caller): Who, Json(pair): Json<Pair>) -> Answer<StatusCode> {
+    admin(&caller)?;
+    to_the_end(async move { agent.cut(&pair).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn heal(
+    State(agent): Shared,
+    Extension(caller): Who,
+    Json(pair): Json<Option<Pair>>,
+) -> Answer<StatusCode> {
+    admin(&caller)?;
+    to_the_end(async move { agent.heal(pair.as_ref()).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

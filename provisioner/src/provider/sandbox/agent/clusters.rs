@@ -171,7 +171,7 @@ impl Agent {
                 });
             }
         }
-        problems.extend(self.quota.exceeded(&wanted));
+        problems.extend(self.limits().exceeded(&wanted));
         problems.extend(start::missing_commands(tree::ready(&self.paths).is_none(), demand.network.internet));
         problems.dedup();
         problems

@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::super::machine::StepError;
+use super::faults::line::{Line, Lines};
 use super::{Agent, api, files};
 
 /// The port on every gateway address; the hub has no other services, so it is never taken.
@@ -102,7 +103,8 @@ pub(super) async fn serve(agent: Arc<Agent>, listener: TcpListener) {
     });
     let _accepting = AbortOnDrop(accepting);
     let routes = api::routes(agent, api::Door::Gateway);
-    if let Err(error) = axum::serve(Shaken { streams }, routes).await {
+    let service = routes.into_make_service_with_connect_info::<Line>();
+    if let Err(error) = axum::serve(Lines(Shaken { streams }), service).await {
         tracing::warn!(%error, "a gateway has ended");
     }
 }

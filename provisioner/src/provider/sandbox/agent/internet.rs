@@ -122,7 +122,8 @@ impl Agent {
     }
 }
 
-fn load_rules(tree: &Path, rules: &str) -> Result<(), StepError> {
+/// Loads rules with the tree's `nft`, in this thread's network namespace.
+pub(super) fn load_rules(tree: &Path, rules: &str) -> Result<(), StepError> {
     let fail = || StepError::at("load the hub's rules");
     let mut child = Command::new("chroot")
         .arg(tree)

@@ -51,6 +51,9 @@ impl Agent {
         let made = spawn_blocking(move || agent.write_disk(&record, &cluster, &request)).await;
         let result =
             made.map_err(|error| unavailable(error.to_string())).and_then(|made| made.map_err(failed));
+        if result.is_ok() {
+            self.draw_fate(&id);
+        }
         let mut inner = self.inner();
         if let Err(error) = result {
             inner.machines.remove(&id);
@@ -69,9 +72,9 @@ impl Agent {
         let id = MachineId(files::random_hex(8).map_err(failed)?);
         let now = clock::now();
         let mut inner = self.inner();
-        if let Some(live) =
-            inner.machines.values().find(|live| live.record.token == request.token && !live.record.deleting)
-        {
+        let same = |live: &&Live| live.record.token == request.token && !live.record.deleting;
+        let known = inner.machines.values().find(same).filter(|_| self.faults().knows_tokens());
+        if let Some(live) = known {
             if !live.record.answers(request) {
                 return Err(rejected(
                     "this token made another machine: a request that differs needs a new one",
@@ -89,7 +92,8 @@ impl Agent {
                 request.tags.cluster
             ))
         })?;
-        self.quota.admit(&used(&inner).plus(1, &request.shape))?;
+        self.faults().room()?;
+        self.limits().admit(&used(&inner).plus(1, &request.shape))?;
         self.check_disk()?;
         let taken: BTreeSet<Ipv4Addr> = inner.machines.values().map(|live| live.record.address).collect();
         let address = cluster.free_address(&taken).ok_or_else(|| ProviderError::NoCapacity {
@@ -174,6 +178,7 @@ impl Agent {
         // The first machine of all waits here for the tree, which takes minutes; it holds no lock meanwhile.
         let agent = Arc::clone(self);
         blocking(move || tree::ensure(&agent.paths)).await?;
+        self.delay_boot(id).await?;
         let _permit = self.boots.acquire().await;
         let Some(guard) = self.lock(id).await else { return Ok(()) };
         let Some((record, cluster)) = self.begin_boot(id)? else { return Ok(()) };
@@ -185,6 +190,7 @@ impl Agent {
         }
         self.forward(id).await;
         drop(guard);
+        self.wire_newcomer().await;
         self.wait_ready(id, process).await
     }
 
@@ -282,6 +288,8 @@ impl Agent {
         if !self.inner().machines.get(id).is_some_and(Live::listed) {
             return Err(no_machine(id));
         }
+        // While it is being stopped it still looks alive, and this start would change nothing.
+        let Some(_guard) = self.lock(id).await else { return Err(no_machine(id)) };
         self.refresh(id);
         {
             let mut inner = self.inner();
@@ -350,6 +358,7 @@ impl Agent {
         let agent = Arc::clone(self);
         blocking(move || agent.remove(&record, process)).await.map_err(failed)?;
         self.inner().machines.remove(id);
+        self.unwire(id).await;
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 pub mod api;
 pub mod clusters;
 pub mod dns;
+pub mod faults;
 pub mod files;
 pub mod forward;
 pub mod gateway;
@@ -39,6 +40,7 @@ use super::wire::{Status, VERSION, rejected, unavailable};
 use super::{tree, wire};
 use crate::names::{CloudId, ClusterId, MachineId};
 use crate::provider::{Machine, ProviderError};
+use faults::Faults;
 use gateway::Gateway;
 use hub::Hub;
 use quota::Quota;
@@ -59,6 +61,10 @@ pub struct Agent {
     boots: Semaphore,
     /// One change of bridges, services and rules at a time.
     networks: tokio::sync::Mutex<()>,
+    /// What goes wrong on purpose. Locked after `inner`, never before it.
+    faults: Mutex<Faults>,
+    /// One change of the faults at a time: the hub is made as they are.
+    rewiring: tokio::sync::Mutex<()>,
     inner: Mutex<Inner>,
 }
 
@@ -169,11 +175,18 @@ impl Agent {
             started: self.started,
             clusters: inner.clusters.keys().cloned().collect(),
             machines: inner.machines.values().filter(|live| live.listed()).count(),
-            quota: self.quota,
+            quota: self.limits(),
             used: used(&inner),
             tree_ready: tree::ready(&self.paths).is_some(),
             strays,
+            faults: self.faults().words().to_vec(),
         }
+    }
+
+    /// What may be used: what this computer has, or less of it by a fault.
+    fn limits(&self) -> Quota {
+        let machines = self.faults().quota().unwrap_or(self.quota.machines);
+        Quota { machines: machines.min(self.quota.machines), ..self.quota }
     }
 
     /// The machines that the caller may see.

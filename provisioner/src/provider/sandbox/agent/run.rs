@@ -15,6 +15,7 @@ use super::super::machine::process::Process;
 use super::super::machine::{StepError, cgroup};
 use super::super::paths::Paths;
 use super::super::wire::{self, StopRequest, unavailable};
+use super::faults::line::{Line, Lines};
 use super::quota::Quota;
 use super::record::{ClusterRecord, Record};
 use super::{Agent, Cluster, Inner, api, files, inotify, strays};
@@ -47,7 +48,8 @@ pub async fn run(paths: Paths) -> Result<(), StepError> {
     let inherited = Inherited::of(&agent);
     let server = tokio::spawn({
         let routes = api::routes(Arc::clone(&agent), api::Door::Socket);
-        async move { axum::serve(listener, routes).await }
+        let service = routes.into_make_service_with_connect_info::<Line>();
+        async move { axum::serve(Lines(listener), service).await }
     });
     adopt(&agent, inherited).await;
     tracing::info!(instance = %agent.paths.instance, pid = std::process::id(), "the agent is up");
@@ -94,6 +96,8 @@ async fn open(paths: Paths) -> Result<Arc<Agent>, StepError> {
         quota,
         started: clock::now(),
         networks: tokio::sync::Mutex::new(()),
+        faults: Mutex::default(),
+        rewiring: tokio::sync::Mutex::new(()),
         boots: Semaphore::new(cores * BOOTS_PER_CORE),
         inner: Mutex::new(Inner {
             clusters: clusters
@@ -181,6 +185,7 @@ impl Inherited {
 
 /// Takes over what an earlier agent left: networks are opened, living machines known again, unfinished work finished.
 async fn adopt(agent: &Arc<Agent>, Inherited { clusters, machines }: Inherited) {
+    agent.heal_inherited().await;
     for cluster in &clusters {
         if let Err(error) = agent.open_cluster(cluster).await {
             tracing::warn!(cluster = %cluster.id, %error, "a network could not be opened");
@@ -240,7 +245,11 @@ async fn until_done(agent: &Arc<Agent>) -> Result<(), StepError> {
             looked = clock::monotonic();
         }
         let inner = agent.inner();
-        let idle = inner.machines.is_empty() && inner.clusters.is_empty() && inner.strays.is_empty();
+        // Faults end with the agent: who sets some before there is a cluster wants them to be there still.
+        let idle = inner.machines.is_empty()
+            && inner.clusters.is_empty()
+            && inner.strays.is_empty()
+            && agent.faults().is_none();
         if idle && inner.last_use.elapsed() > GRACE {
             return Ok(());
         }

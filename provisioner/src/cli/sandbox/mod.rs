@@ -1,5 +1,7 @@
 //! `continuum sandbox …`: the small cloud on this computer.
 
+mod faults;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -13,7 +15,7 @@ use crate::provider::sandbox::agent::{run, supervise};
 use crate::provider::sandbox::machine::{init, keeper};
 use crate::provider::sandbox::paths::Paths;
 use crate::provider::sandbox::{Config, SandboxProvider, connect, tree};
-use crate::provider::{Machine, MachineState, Provider, Scope};
+use crate::provider::{Machine, MachineState, Provider};
 
 /// `continuum sandbox`.
 #[derive(Debug, Args)]
@@ -69,6 +71,9 @@ enum Verb {
         /// The image's name
         name: String,
     },
+    /// Make things go wrong on purpose: calls, machines, networks
+    #[command(subcommand)]
+    Faults(faults::Verb),
     /// Make the Debian tree that machines boot from, if it is not there (a minute or two)
     Tree,
     /// Run the agent of an instance (it is started on demand)
@@ -136,6 +141,7 @@ async fn ask(verb: Verb, output: Output) -> Result<()> {
             let (provider, machine) = find(&on, &machine).await?;
             Ok(provider.capture(&name, &machine.id).await?)
         }
+        Verb::Faults(verb) => faults::run(verb, output).await,
         Verb::Tree | Verb::Agent { .. } | Verb::Keeper { .. } | Verb::Init { .. } => Ok(()),
     }
 }
@@ -147,7 +153,8 @@ fn at(on: &Instance) -> Result<SandboxProvider> {
 
 async fn find(on: &Instance, name: &str) -> Result<(SandboxProvider, Machine)> {
     let provider = connect(&Config { instance: on.instance.clone() }).await?;
-    let all = provider.list(&Scope::All).await?;
+    // Past all faults: this is how people get out of them.
+    let all = provider.inventory().await?;
     let id = MachineId::from(name);
     let found = all.into_iter().find(|machine| machine.id == id || machine.tags.machine.as_str() == name);
     let machine =
@@ -163,7 +170,7 @@ async fn status(on: &Instance, json: bool) -> Result<()> {
         return say(&text);
     }
     let status = provider.status().await?;
-    let machines = provider.list(&Scope::All).await?;
+    let machines = provider.inventory().await?;
     if json {
         let all = serde_json::json!({ "agent": status, "machines": machines });
         return say(&format!("{}\n", serde_json::to_string_pretty(&all)?));
@@ -182,6 +189,10 @@ async fn status(on: &Instance, json: bool) -> Result<()> {
         used.memory.short(),
         quota.memory.short()
     );
+    if !status.faults.is_empty() {
+        let words: Vec<String> = status.faults.iter().map(ToString::to_string).collect();
+        text += &format!("faults: {}; `continuum sandbox faults clear` ends them\n", words.join(" "));
+    }
     for stray in &status.strays {
         text += &format!(
             "left: {stray}; it stays as it is, `continuum sandbox stop --delete` removes all of this sandbox\n"
