@@ -351,7 +351,10 @@ fn a_lost_ledger_is_rebuilt_from_the_machines(cluster: &Cluster) {
     }
     let ended = cluster.try_up();
     assert_eq!(ended.code, Some(1), "{ended}");
-    assert!(ended.err.contains("continuum cluster adopt") || ended.out.contains("continuum cluster adopt"), "{ended}");
+    assert!(
+        ended.err.contains("continuum cluster adopt") || ended.out.contains("continuum cluster adopt"),
+        "{ended}"
+    );
     cluster.lab.ok(&["cluster", "adopt", &cluster.file, "--yes"]);
     let events = cluster.up();
     assert_eq!(touched(&events), [""; 0], "{events:#?}");

@@ -45,9 +45,8 @@ fn measure_passes_over_ten_thousand_rows() {
     let per_row = resident().saturating_sub(before) * 1024 / 10_000;
     let passes = |case: &Case, count: u32| {
         let began = monotonic();
-        let actions: usize = (0..count)
-            .map(|_| plan(&case.spec, &case.ledger, &case.seen, now()).actions.len())
-            .sum();
+        let actions: usize =
+            (0..count).map(|_| plan(&case.spec, &case.ledger, &case.seen, now()).actions.len()).sum();
         (f64::from(count) / began.elapsed().as_secs_f64(), actions)
     };
     let (settled, none) = passes(&case, 5);
