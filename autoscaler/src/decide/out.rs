@@ -19,6 +19,9 @@ use crate::view::{Container, Metadata, Pod, PodSpec, Resources};
 
 /// Boots of which no time is known yet: a slow cloud's.
 const BOOT_UNKNOWN: Duration = Duration::from_secs(5 * 60);
+/// By how many percent of a boot a pod must begin later than a new machine would be ready, so that it counts: boots of one shape
+/// differ by about as much, and a machine that comes when the last pod has just begun elsewhere is paid for nothing.
+const SLACK: i64 = 10;
 /// What is left of a boot that takes longer than usual, in milliseconds: it may end at any time.
 const LATE: i64 = 1000;
 
@@ -82,7 +85,8 @@ impl Draft<'_> {
             let usual = self.learned.runs.get(&kin(pod)?)?.quantile(90)?;
             Some(i64::try_from(usual.as_millis()).unwrap_or(i64::MAX))
         };
-        let within = millis(self.boot_time());
+        // A pod that begins only a little later gains next to nothing from a machine whose boot may well be late itself.
+        let within = millis(self.boot_time()).saturating_mul(100 + SLACK) / 100;
         let ready = scene.sites.iter().filter(|(_, tier)| *tier == Tier::Ready).map(|(id, _)| *id);
         let ends = |one: &Resident| {
             // A start that is not known yet, or lies ahead of our clock, was just now.

@@ -38,6 +38,7 @@ pub fn story(videos: u32, autoscaler: Autoscaler, known: bool) -> Story {
         budgets: Vec::new(),
         known_runs: if known { runs.into() } else { BTreeMap::new() },
         known_boots: BTreeMap::from([("workers".to_owned(), BOOT)]),
+        forecast: false,
         until: Some(UNTIL),
         seed: u64::from(videos),
     }

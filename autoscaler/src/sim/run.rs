@@ -13,12 +13,14 @@ use provisioner::names::{MachineName, PoolName};
 use provisioner::spec::Spec;
 
 use super::clues::{self, Clues};
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Live};
 use super::dice::Dice;
 use super::log::{Account, Life, Log};
+use super::objects;
 use super::story::{Autoscaler, Fault, Jobs, Story};
 use crate::decide::{KubeAction, Seen, decide};
-use crate::learned::Learned;
+use crate::forecast::{Demand, Forecast};
+use crate::learned::{Learned, kin};
 
 /// A tick follows a change after so many milliseconds without another one …
 const WINDOW: i64 = 100;
@@ -303,7 +305,9 @@ impl<'a> Run<'a> {
         let stale = (self.at < self.stale_until).then_some("the API server does not answer");
         let others = BTreeMap::new();
         let seen = Seen { view: &view, stale, others: &others };
-        let decision = decide(&self.spec, &self.story.policy, &self.ledger, &seen, &self.learned, None, now);
+        let forecast = self.story.forecast.then(|| self.forecast());
+        let (spec, policy) = (&self.spec, &self.story.policy);
+        let decision = decide(spec, policy, &self.ledger, &seen, &self.learned, forecast.as_ref(), now);
         self.ledger = decision.ledger.clone();
         self.learned.pass(now, &self.ledger, &view, &decision);
         let listed = self.lives.iter().filter(|(_, life)| life.gone.is_none());
@@ -318,6 +322,22 @@ impl<'a> Run<'a> {
             self.obey(action);
         }
         self.follow();
+    }
+
+    /// What follows the jobs that run, as the graph of a workflow and the times that were learned say.
+    fn forecast(&self) -> Forecast {
+        let now = self.now();
+        let demand = |one: &Live| {
+            let next = one.jobs.then.as_deref()?;
+            let run = self.learned.runs.get(&kin(&one.pod)?)?.quantile(50)?;
+            let after = i64::try_from(run.as_millis()).ok()?.checked_add(next.at.0)?;
+            let at = one.pod.status.start_time?.checked_add(SignedDuration::from_millis(after)).ok()?;
+            let mut pod = objects::pod(next, 0, now);
+            pod.metadata.uid.clear();
+            Some(Demand { pod: Arc::new(pod), count: next.count, at })
+        };
+        let running = self.cluster.pods.values().filter(|one| one.is_running());
+        Forecast { demands: running.filter_map(demand).collect() }
     }
 
     fn obey(&mut self, action: &KubeAction) {

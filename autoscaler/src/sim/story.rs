@@ -72,6 +72,9 @@ pub struct Story {
     /// Boot times that were learned before, by pool.
     #[serde(default)]
     pub known_boots: BTreeMap<String, Span>,
+    /// Whether the autoscaler is told what follows each job, as a workflow's graph says it.
+    #[serde(default)]
+    pub forecast: bool,
     /// When it ends; without it, when nothing more can happen.
     #[serde(default)]
     pub until: Option<Span>,

@@ -27,3 +27,27 @@ fn with_five_ten_and_twenty_videos_ours_is_faster_with_fewer_node_hours() {
         assert_eq!(ours.wasted, 0, "{videos}: {ours}");
     }
 }
+
+#[test]
+fn told_what_follows_nodes_are_there_when_the_next_stage_begins() {
+    for videos in [1, 5] {
+        let told = Story { forecast: true, ..story(videos, Autoscaler::Continuum, true) };
+        let told = run(&told).unwrap().account;
+        let clues = account(videos, Autoscaler::Clues, true);
+        assert_eq!(told.wasted, 0, "{videos}: {told}");
+        assert!(told.makespan * 10 < clues.makespan * 9, "{videos}: {told} / {clues}");
+    }
+}
+
+#[test]
+fn what_was_bought_before_a_run_time_was_known_is_called_off_once_it_is() {
+    let first = account(1, Autoscaler::Continuum, false);
+    let clues = account(1, Autoscaler::Clues, false);
+    assert!(first.makespan <= clues.makespan && first.wasted * 10 < clues.wasted, "{first} / {clues}");
+}
+
+#[test]
+fn the_same_story_is_the_same_twice() {
+    let story = story(1, Autoscaler::Continuum, false);
+    assert_eq!(run(&story).unwrap(), run(&story).unwrap());
+}
