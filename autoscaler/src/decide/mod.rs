@@ -16,6 +16,8 @@ pub(crate) mod fixtures;
 mod guards;
 mod out;
 #[cfg(test)]
+mod queue_tests;
+#[cfg(test)]
 mod random_tests;
 mod rules;
 mod scene;
