@@ -28,4 +28,6 @@ pub use self::run::{Outcome, run};
 pub use self::story::{Autoscaler, Budget, Fault, Jobs, Pool, Span, Story};
 
 #[cfg(test)]
+mod history_tests;
+#[cfg(test)]
 mod tests;

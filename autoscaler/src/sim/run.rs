@@ -78,7 +78,7 @@ pub(super) struct Run<'a> {
     pub(super) changed: bool,
     pub(super) queue: BTreeMap<(i64, u64), Event>,
     pub(super) sequence: u64,
-    stale_until: i64,
+    pub(super) stale_until: i64,
     window: Option<Window>,
     next_tick: i64,
     last_change: i64,
@@ -151,6 +151,14 @@ impl<'a> Run<'a> {
     pub(super) fn later(&mut self, after: i64, event: Event) {
         self.queue.insert((self.at.saturating_add(after), self.sequence), event);
         self.sequence += 1;
+    }
+
+    /// How often pods came, went or were lost from outside: what a decision may change for.
+    #[cfg(test)]
+    pub(super) fn news(&self) -> usize {
+        let own = ["row ", "wait: ", "cordon ", "uncordon ", "evict "];
+        let outside = |line: &&String| !own.iter().any(|word| line.contains(&format!("s  {word}")));
+        self.log.lines.iter().filter(outside).count()
     }
 
     fn play(&mut self) {
