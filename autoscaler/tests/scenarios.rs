@@ -17,7 +17,7 @@ fn each_story_goes_as_it_is_told() {
     let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|end| end == "yaml"));
     files.sort();
-    assert!(files.len() >= 20, "{} stories", files.len());
+    assert!(files.len() >= 30, "{} stories", files.len());
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(&folder);
     settings.set_prepend_module_to_snapshot(false);
