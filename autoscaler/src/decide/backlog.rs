@@ -49,13 +49,16 @@ pub(super) struct Backlog {
     pub(super) wanted: BTreeSet<NodeId>,
 }
 
+/// Room on a node: of a pod that ends there, or, without one, because the node is ready.
+type Event = (NodeId, Option<Arc<Pod>>);
+
 struct Queue<'a> {
     state: State,
     classes: Classes,
     left: Vec<usize>,
     outlook: &'a Outlook<'a>,
     /// By time, then by the order of finding out.
-    events: BTreeMap<(i64, usize), (NodeId, Option<Arc<Pod>>)>,
+    events: BTreeMap<(i64, usize), Event>,
     found: usize,
     tries: usize,
     backlog: Backlog,
