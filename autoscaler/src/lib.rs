@@ -2,8 +2,8 @@
 //!
 //! Modules in reading order: [`quantity`] and [`view`] are what a cluster holds, as plain data; [`fit`] says which pods may go
 //! where; [`learned`] is what was found by watching; [`pack`] says where waiting pods go and what to buy for them; [`decide`] edits the
-//! ledger; [`explain`] says why, in the same words. All of it
-//! is a function of its arguments.
+//! ledger; [`explain`] says why, in the same words; [`sim`] plays
+//! stories with all of it. All of it is a function of its arguments.
 
 pub mod decide;
 pub mod explain;
@@ -12,4 +12,5 @@ pub mod forecast;
 pub mod learned;
 pub mod pack;
 pub mod quantity;
+pub mod sim;
 pub mod view;

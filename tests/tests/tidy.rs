@@ -23,6 +23,7 @@ const CORE: &[&str] = &[
     "autoscaler/src/forecast",
     "autoscaler/src/decide",
     "autoscaler/src/explain",
+    "autoscaler/src/sim",
 ];
 
 /// The shell at the edge of a core folder: it reads files, and hands texts to the core.

@@ -9,11 +9,14 @@
 //! deciding again on the result decides nothing new; no limit is passed; nothing goes on missing or old information; a row
 //! becomes Deleting only where a fresh view shows its node cordoned and empty, or shows no node at all.
 
+mod backlog;
 mod drains;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod guards;
 mod out;
+#[cfg(test)]
+mod queue_tests;
 #[cfg(test)]
 mod random_tests;
 mod rules;
@@ -167,7 +170,9 @@ impl Draft<'_> {
         let mut guards = Guards::of(self.seen.view);
         self.go_on_draining(&mut scene, &mut guards);
         self.find_uses(&scene);
-        let freely = packing.new.is_empty() && packing.left.is_empty();
+        let put_off = |wait: &Wait| matches!(wait.why, Why::SoonFree { .. });
+        let freely =
+            packing.new.is_empty() && packing.left.is_empty() && !self.decision.waits.iter().any(put_off);
         self.decision.packing = Some(packing);
         self.scale_in(&mut scene, &mut guards, freely);
         self.decision.kube.sort();

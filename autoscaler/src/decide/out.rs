@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use provisioner::ledger::{NewRow, Phase};
+use jiff::Timestamp;
+use provisioner::ledger::{NewRow, Phase, Row};
 use provisioner::names::MachineName;
 
+use super::backlog::{Backlog, Outlook, backlog, identity};
 use super::scene::is_ours_to_uncordon;
 use super::{Draft, KubeAction, Scene, Subject, Why};
-use crate::fit::{NodeId, Resident, State};
+use crate::fit::{NodeId, Resident};
 use crate::learned::kin;
 use crate::pack::{self, Packing, Problem, Target, Tier, Urgency, Withheld};
 use crate::quantity::Quantity;
@@ -17,40 +19,33 @@ use crate::view::{Container, Metadata, Pod, PodSpec, Resources};
 
 /// Boots of which no time is known yet: a slow cloud's.
 const BOOT_UNKNOWN: Duration = Duration::from_secs(5 * 60);
-
-type Pods = Vec<(Arc<Pod>, Urgency)>;
+/// By how many percent of a boot a pod must begin later than a new machine would be ready, so that it counts: boots of one shape
+/// differ by about as much, and a machine that comes when the last pod has just begun elsewhere is paid for nothing.
+const SLACK: i64 = 10;
+/// What is left of a boot that takes longer than usual, in milliseconds: it may end at any time.
+const LATE: i64 = 1000;
 
 impl Draft<'_> {
     /// Packs what waits and edits the ledger for it; the scene comes back with everybody placed.
     pub(super) fn scale_out(&mut self, scene: Scene) -> (Scene, Packing) {
         let source = self.source();
         let pods = scene.demand(&source, self.spare());
-        let boot_aware = self.policy.boot_aware && !pods.is_empty();
-        let later = boot_aware.then(|| self.later(&scene)).flatten();
-        let kept = later.is_some().then(|| (scene.state.clone(), pods.clone()));
+        let backlog = self.backlog(&scene, &pods);
+        let is_held = |pod: &Pod| !backlog.held.is_empty() && backlog.held.contains(&identity(pod));
         let Scene { state, sites, .. } = scene;
-        let problem = |state: State, pods: Pods| Problem {
+        let problem = Problem {
             state,
             sites: sites.clone(),
-            pods,
+            pods: pods.into_iter().filter(|(pod, _)| !is_held(pod)).collect(),
             others: self.seen.others.clone(),
         };
-        let (mut packing, mut state) = pack::pack(&source, problem(state, pods));
-        let mut soon = None;
-        if let (Some((later, secs)), Some((before, pods))) = (later, kept)
-            && packing.new.iter().any(|node| !node.spare)
-        {
-            let held = helped_later(&packing, pack::pack(&source, problem(later, pods.clone())).0);
-            if !held.is_empty() {
-                let pods = pods.into_iter().filter(|(pod, _)| !held.contains(&identity(pod))).collect();
-                (packing, state) = pack::pack(&source, problem(before, pods));
-                soon = held.first().map(|(path, _)| (path.clone(), held.len(), secs));
-            }
-        }
-        if let Some((first, count, boot_secs)) = soon {
-            self.wait(Subject::Pods(first, count), Why::SoonFree { boot_secs });
+        let (packing, state) = pack::pack(&source, problem);
+        if let Some((first, _)) = backlog.held.first() {
+            let boot_secs = self.boot_time().as_secs();
+            self.wait(Subject::Pods(first.clone(), backlog.held.len()), Why::SoonFree { boot_secs });
         }
         let mut scene = Scene { state, sites, ..scene };
+        scene.wanted.extend(backlog.wanted);
         self.note_wanted(&mut scene, &packing);
         self.add_rows(&packing);
         self.book(&scene, &packing);
@@ -80,38 +75,54 @@ impl Draft<'_> {
         usual.max().unwrap_or(BOOT_UNKNOWN)
     }
 
-    /// The cluster as it will be when a machine that is asked for now is ready, as far as pods are known to end before; and
-    /// how long that is. Without any that is, there is nothing to wait for.
-    fn later(&self, scene: &Scene) -> Option<(State, u64)> {
-        if self.learned.boots.is_empty() || self.learned.runs.is_empty() {
-            return None;
+    /// Who of those that wait needs no new machine, as far as boots and runs are known: nobody where nothing is.
+    fn backlog(&self, scene: &Scene, pods: &[(Arc<Pod>, Urgency)]) -> Backlog {
+        let known = !self.learned.boots.is_empty() && !self.learned.runs.is_empty();
+        if !self.policy.boot_aware || !known || pods.is_empty() {
+            return Backlog::default();
         }
-        let boot = i64::try_from(self.boot_time().as_secs()).unwrap_or(i64::MAX);
-        let ends = |one: &&Resident| -> bool {
-            let run = kin(&one.pod).and_then(|kin| self.learned.runs.get(&kin)?.quantile(90));
-            let (Some(run), Some(start)) = (run, one.pod.status.start_time) else { return false };
-            let left = i64::try_from(run.as_secs()).unwrap_or(i64::MAX).saturating_sub(
-                // A start that lies ahead of our clock was just now.
-                self.now.duration_since(start).as_secs().max(0),
-            );
-            // One that is over its time already may end at any time, or never.
-            (0..=boot).contains(&left)
+        let run = |pod: &Pod| {
+            let usual = self.learned.runs.get(&kin(pod)?)?.quantile(90)?;
+            Some(i64::try_from(usual.as_millis()).unwrap_or(i64::MAX))
         };
+        // A pod that begins only a little later gains next to nothing from a machine whose boot may well be late itself.
+        let within = millis(self.boot_time()).saturating_mul(100 + SLACK) / 100;
         let ready = scene.sites.iter().filter(|(_, tier)| *tier == Tier::Ready).map(|(id, _)| *id);
-        let ending: Vec<(NodeId, Arc<Pod>)> = ready
-            .flat_map(|id| {
-                let residents = scene.state.node(id).residents().filter(ends);
-                residents.map(move |one| (id, Arc::clone(&one.pod)))
-            })
-            .collect();
-        if ending.is_empty() {
-            return None;
-        }
-        let mut later = scene.state.clone();
-        for (id, pod) in &ending {
-            later.take(pod, *id);
-        }
-        Some((later, u64::try_from(boot).unwrap_or(0)))
+        let ends = |one: &Resident| {
+            // A start that is not known yet, or lies ahead of our clock, was just now.
+            let ran = one.pod.status.start_time.map_or(0, |start| self.millis_since(start).max(0));
+            // One that is over its time already may end at any time, or never.
+            run(&one.pod).map(|run| run.saturating_sub(ran)).filter(|left| (0..=within).contains(left))
+        };
+        let ready: Vec<NodeId> = ready.collect();
+        let ending = ready.iter().flat_map(|id| {
+            let residents = scene.state.node(*id).residents();
+            residents.filter_map(move |one| Some((*id, Arc::clone(&one.pod), ends(one)?)))
+        });
+        let outlook = Outlook {
+            ends: ending.collect(),
+            servers: ready.iter().map(|id| (*id, 0)).chain(self.soon_ready(scene)).collect(),
+            run: &run,
+            within,
+        };
+        backlog(scene.state.clone(), pods, &outlook)
+    }
+
+    /// Machines that boot, and how long they still will, as far as boots of their shape are known.
+    fn soon_ready(&self, scene: &Scene) -> Vec<(NodeId, i64)> {
+        let boots = |row: &Row| matches!(row.phase(), Phase::Creating | Phase::Configuring);
+        let rows = self.before.rows().iter().filter(|(_, row)| boots(row));
+        rows.filter_map(|(name, row)| {
+            let id = *scene.nodes.get(name)?;
+            let usual = self.learned.boots.get(&row.shape.name).and_then(|times| times.quantile(50));
+            let left = millis(usual.unwrap_or_else(|| self.boot_time())) - self.millis_since(row.born.at);
+            Some((id, left.max(LATE)))
+        })
+        .collect()
+    }
+
+    fn millis_since(&self, time: Timestamp) -> i64 {
+        i64::try_from(self.now.duration_since(time).as_millis()).unwrap_or(i64::MAX)
     }
 
     fn note_wanted(&mut self, scene: &mut Scene, packing: &Packing) {
@@ -203,21 +214,6 @@ impl Draft<'_> {
     }
 }
 
-/// A pod's path and uid.
-type Identity = (String, String);
-
-fn identity(pod: &Pod) -> Identity {
-    (pod.metadata.path(), pod.metadata.uid.clone())
-}
-
-/// Pods for which nodes would be bought now, but which fit on what runs later.
-fn helped_later(now: &Packing, later: Packing) -> BTreeSet<Identity> {
-    let on_new = |(pod, target): (&Arc<Pod>, Target)| match target {
-        Target::New(_) => Some(identity(pod)),
-        Target::Node(_) => None,
-    };
-    let bought: BTreeSet<Identity> = now.assignments().filter_map(on_new).collect();
-    let still: BTreeSet<Identity> = later.assignments().filter_map(on_new).collect();
-    let left: BTreeSet<Identity> = later.unplaced().map(|(pod, _)| identity(pod)).collect();
-    bought.into_iter().filter(|one| !still.contains(one) && !left.contains(one)).collect()
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

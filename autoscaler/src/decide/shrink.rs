@@ -3,7 +3,7 @@
 //! All guards stand here: nothing goes while many nodes are not ready, above the budgets, below a pool's minimum, or where
 //! somebody said that it is to stay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use provisioner::ledger::{Leaving, Phase, Row};
@@ -26,6 +26,8 @@ const STAYS: [&str; 2] =
 /// How many more nodes may go in this pass.
 pub(super) struct Quota {
     left: usize,
+    /// How many were sent on their way in this pass.
+    sent: usize,
     live: BTreeMap<PoolName, u32>,
 }
 
@@ -51,8 +53,15 @@ impl Draft<'_> {
 
     pub(super) fn scale_in(&mut self, scene: &mut Scene, guards: &mut Guards, freely: bool) {
         self.call_off_boots(scene);
-        let nodes = &self.seen.view.nodes;
-        let (of, not_ready) = (nodes.len(), nodes.iter().filter(|node| !node.is_ready()).count());
+        // A machine that boots is not ready yet, which says nothing of the others.
+        let boots = |row: &Row| matches!(row.phase(), Phase::Creating | Phase::Configuring);
+        let booting: BTreeSet<&str> =
+            self.before.rows().iter().filter(|(_, row)| boots(row)).map(|(name, _)| name.as_str()).collect();
+        let nodes = || {
+            let all = self.seen.view.nodes.iter();
+            all.filter(|node| node.is_ready() || !booting.contains(node.metadata.name.as_str()))
+        };
+        let (of, not_ready) = (nodes().count(), nodes().filter(|node| !node.is_ready()).count());
         if not_ready > FREEZE_COUNT && not_ready * 100 > of * FREEZE_PERCENT {
             return self.wait(Subject::Cluster, Why::Frozen { not_ready, of });
         }
@@ -69,7 +78,7 @@ impl Draft<'_> {
         let (minute, hour) = (self.policy.rate.down as usize, self.policy.destroy_per_hour as usize);
         let left = minute.saturating_sub(within(60)).min(hour.saturating_sub(within(3600)));
         let live = self.spec.pools.keys().map(|pool| (pool.clone(), self.live(pool))).collect();
-        Quota { left, live }
+        Quota { left, sent: 0, live }
     }
 
     /// Whether one more node of a pool may go; a wait if not.
@@ -80,10 +89,10 @@ impl Draft<'_> {
             return false;
         }
         if quota.left == 0 {
-            let minute = self.learned.removed_within(self.now, 60);
+            let minute = self.learned.removed_within(self.now, 60) + quota.sent;
             let (removed, within) = match minute >= self.policy.rate.down as usize {
                 true => (minute, "a minute"),
-                false => (self.learned.removed_within(self.now, 3600), "an hour"),
+                false => (self.learned.removed_within(self.now, 3600) + quota.sent, "an hour"),
             };
             self.wait(Subject::Machine(name.clone()), Why::Budget { removed, within });
             return false;
@@ -97,6 +106,7 @@ impl Draft<'_> {
         self.change(done);
         self.decision.kube.push(KubeAction::Cordon { node: name.clone() });
         quota.left = quota.left.saturating_sub(1);
+        quota.sent += 1;
         if let Some(live) = quota.live.get_mut(pool) {
             *live = live.saturating_sub(1);
         }

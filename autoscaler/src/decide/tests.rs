@@ -291,7 +291,7 @@ fn nodes_go_no_faster_than_the_budgets_say() {
     };
     assert_eq!(many(|_| ()), (4, None));
     assert_eq!(many(|p| p.rate.down = 3).0, 3);
-    let hour = Some("1 nodes were removed within an hour".to_owned());
+    let hour = Some("2 nodes were removed within an hour".to_owned());
     assert_eq!(many(|p| p.destroy_per_hour = 2), (1, hour));
 }
 
