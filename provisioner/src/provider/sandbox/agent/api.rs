@@ -205,6 +205,9 @@ async fn delete(
 ) -> Answer<StatusCode> {
     if visible(&agent, &caller, &id).is_ok() {
         to_the_end(async move { agent.delete(&id).await }).await?;
+    } else {
+        // One whose deletion is under way is shown to nobody; whoever asks once more hears of its end, not of its beginning.
+        agent.until_deleted(&id).await;
     }
     Ok(StatusCode::NO_CONTENT)
 }
