@@ -78,7 +78,17 @@ pub async fn open(
         }
     };
     let keys = ClusterKeys { keys: Arc::new(keys), operators: Vec::new() };
-    Ok(Site { name: name.clone(), dir, store: Arc::new(store), ledger, keys, operator, provider, record })
+    Ok(Site {
+        name: name.clone(),
+        dir,
+        store: Arc::new(store),
+        ledger,
+        keys,
+        operator,
+        provider,
+        record,
+        fresh: false,
+    })
 }
 
 /// Whether machines are taken into this ledger, or into a new one. One that has rows and none of the machines any more

@@ -75,6 +75,8 @@ pub struct Site {
     pub provider: Arc<dyn Provider>,
     /// What is remembered of it.
     pub record: Record,
+    /// Its folder had no keys before this command: nothing is lost with it.
+    pub fresh: bool,
 }
 
 /// See [`put_between`].
@@ -126,6 +128,7 @@ pub(super) async fn open_in(
     doing: &str,
 ) -> Result<Site, SiteError> {
     dir.ensure()?;
+    let fresh = !Keys::operator_file(&dir.keys()).exists();
     let store = FileStore::open(dir.path(), &Holder::here(doing, clock::now()))?;
     let provider = connect(config).await?;
     let cloud = provider.cloud().await?;
@@ -144,7 +147,17 @@ pub(super) async fn open_in(
         None => Ledger::new(LedgerId(draw(12)?), Owner::Cli, record.id.clone(), cloud),
     };
     let keys = ClusterKeys { keys: Arc::new(keys), operators: Vec::new() };
-    Ok(Site { name: name.clone(), dir, store: Arc::new(store), ledger, keys, operator, provider, record })
+    Ok(Site {
+        name: name.clone(),
+        dir,
+        store: Arc::new(store),
+        ledger,
+        keys,
+        operator,
+        provider,
+        record,
+        fresh,
+    })
 }
 
 fn blank(id: ClusterId, config: &provider::Config) -> Record {
@@ -195,7 +208,17 @@ pub async fn open_to_remove(
     let keys = Keys::load(&dir.keys()).or_else(|_| Keys::passing(name.as_str()))?;
     let operator = keys.operator().private().expose_secret().to_owned().into();
     let keys = ClusterKeys { keys: Arc::new(keys), operators: Vec::new() };
-    Ok(Site { name: name.clone(), dir, store: Arc::new(store), ledger, keys, operator, provider, record })
+    Ok(Site {
+        name: name.clone(),
+        dir,
+        store: Arc::new(store),
+        ledger,
+        keys,
+        operator,
+        provider,
+        record,
+        fresh: false,
+    })
 }
 
 /// The id of the cluster that this computer made or took over under a name, if there is one: of its ledger, or, where

@@ -52,7 +52,7 @@ pub(super) async fn plan(args: &FileArgs, output: Output) -> Result<Exit, Failur
             out::note("(the first pass; later ones follow from what machines and clouds answer)");
         }
     }
-    if site.ledger.generation == 0 {
+    if site.fresh && site.ledger.generation == 0 {
         // nothing was made and nothing decided: a plan leaves no trace of a cluster that does not exist
         site.dir.remove()?;
     }
@@ -115,7 +115,7 @@ pub(super) async fn up(args: &UpArgs, output: Output) -> Result<Exit, Failure> {
     let gives_up = args.rebuild_front_end && outlook.lost_front_end.is_some();
     if let (false, Err(failure)) = (gives_up, obstacles(&outlook)) {
         // As of a plan: what was never begun leaves no trace.
-        if site.ledger.generation == 0 {
+        if site.fresh && site.ledger.generation == 0 {
             site.dir.remove()?;
         }
         return Err(failure);
