@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use secrecy::{ExposeSecret, SecretSlice};
+use secrecy::SecretSlice;
 use tokio_util::sync::CancellationToken;
 
-use super::keys::ClusterKeys;
 use super::site::{Site, SiteError, connect, draw};
 use crate::adopt::{self, AdoptError, Adopted};
 use crate::clock;
@@ -60,7 +59,6 @@ pub async fn open(
     let record = Record { id: id.clone(), provider: config.clone(), file, bundle, recipes };
     dir.set_record(&record)?;
     let keys = Keys::load_or_create(&dir.keys(), name.as_str())?;
-    let operator = keys.operator().private().expose_secret().to_owned().into();
     let before = match store.load().await {
         Err(StoreError::Damaged { source: CodecError::Damaged(_), .. }) => {
             store.set_aside()?;
@@ -77,18 +75,7 @@ pub async fn open(
             fresh
         }
     };
-    let keys = ClusterKeys { keys: Arc::new(keys), operators: Vec::new() };
-    Ok(Site {
-        name: name.clone(),
-        dir,
-        store: Arc::new(store),
-        ledger,
-        keys,
-        operator,
-        provider,
-        record,
-        fresh: false,
-    })
+    Ok(Site::of(name, dir, store, ledger, keys, provider, record))
 }
 
 /// Whether machines are taken into this ledger, or into a new one. One that has rows and none of the machines any more

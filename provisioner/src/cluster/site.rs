@@ -76,7 +76,7 @@ pub struct Site {
     /// What is remembered of it.
     pub record: Record,
     /// Its folder had no keys before this command: nothing is lost with it.
-    pub fresh: bool,
+    fresh: bool,
 }
 
 /// See [`put_between`].
@@ -141,23 +141,11 @@ pub(super) async fn open_in(
     let record = Record { provider: config.clone(), file, ..record };
     dir.set_record(&record)?;
     let keys = Keys::load_or_create(&dir.keys(), name.as_str())?;
-    let operator = keys.operator().private().expose_secret().to_owned().into();
     let ledger = match ledger {
         Some(ledger) => ledger,
         None => Ledger::new(LedgerId(draw(12)?), Owner::Cli, record.id.clone(), cloud),
     };
-    let keys = ClusterKeys { keys: Arc::new(keys), operators: Vec::new() };
-    Ok(Site {
-        name: name.clone(),
-        dir,
-        store: Arc::new(store),
-        ledger,
-        keys,
-        operator,
-        provider,
-        record,
-        fresh,
-    })
+    Ok(Site { fresh, ..Site::of(name, dir, store, ledger, keys, provider, record) })
 }
 
 fn blank(id: ClusterId, config: &provider::Config) -> Record {
@@ -206,19 +194,7 @@ pub async fn open_to_remove(
     };
     // Nobody logs in to a machine that is deleted, so any keys will do where its own are lost.
     let keys = Keys::load(&dir.keys()).or_else(|_| Keys::passing(name.as_str()))?;
-    let operator = keys.operator().private().expose_secret().to_owned().into();
-    let keys = ClusterKeys { keys: Arc::new(keys), operators: Vec::new() };
-    Ok(Site {
-        name: name.clone(),
-        dir,
-        store: Arc::new(store),
-        ledger,
-        keys,
-        operator,
-        provider,
-        record,
-        fresh: false,
-    })
+    Ok(Site::of(name, dir, store, ledger, keys, provider, record))
 }
 
 /// The id of the cluster that this computer made or took over under a name, if there is one: of its ledger, or, where
@@ -283,6 +259,28 @@ impl Store for ReadOnly {
 }
 
 impl Site {
+    /// Put together from what was opened; with something in its folder that was there before.
+    pub(super) fn of(
+        name: &ClusterName,
+        dir: StateDir,
+        store: FileStore,
+        ledger: Ledger,
+        keys: Keys,
+        provider: Arc<dyn Provider>,
+        record: Record,
+    ) -> Self {
+        let operator = keys.operator().private().expose_secret().to_owned().into();
+        let keys = ClusterKeys { keys: Arc::new(keys), operators: Vec::new() };
+        let (name, store) = (name.clone(), Arc::new(store));
+        Self { name, dir, store, ledger, keys, operator, provider, record, fresh: false }
+    }
+
+    /// Removes what was written down of a cluster of which nothing was made and nothing decided. What was there before this
+    /// command stays.
+    pub fn leave_no_trace(&self) -> Result<(), StateError> {
+        if self.fresh && self.ledger.generation == 0 { self.dir.remove() } else { Ok(()) }
+    }
+
     /// Further people who may log in to every machine that is made or taken over from now on.
     pub fn authorise(&mut self, operators: &[String]) {
         self.keys.operators = operators.to_vec();

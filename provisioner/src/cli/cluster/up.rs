@@ -52,10 +52,7 @@ pub(super) async fn plan(args: &FileArgs, output: Output) -> Result<Exit, Failur
             out::note("(the first pass; later ones follow from what machines and clouds answer)");
         }
     }
-    if site.fresh && site.ledger.generation == 0 {
-        // nothing was made and nothing decided: a plan leaves no trace of a cluster that does not exist
-        site.dir.remove()?;
-    }
+    site.leave_no_trace()?;
     obstacles(&outlook)?;
     Ok(Exit::Done)
 }
@@ -114,10 +111,7 @@ pub(super) async fn up(args: &UpArgs, output: Output) -> Result<Exit, Failure> {
     // A front-end that is lost is no obstacle for who would give it up: the run below has the last word on it.
     let gives_up = args.rebuild_front_end && outlook.lost_front_end.is_some();
     if let (false, Err(failure)) = (gives_up, obstacles(&outlook)) {
-        // As of a plan: what was never begun leaves no trace.
-        if site.fresh && site.ledger.generation == 0 {
-            site.dir.remove()?;
-        }
+        site.leave_no_trace()?;
         return Err(failure);
     }
     let bake = bake.filter(|_| !outlook.create.is_empty());
