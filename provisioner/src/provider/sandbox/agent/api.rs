@@ -203,11 +203,9 @@ async fn delete(
     Extension(caller): Who,
     Path(id): Path<MachineId>,
 ) -> Answer<StatusCode> {
-    if visible(&agent, &caller, &id).is_ok() {
+    // One whose deletion is under way is shown to nobody; whoever asks once more hears of its end, not of its beginning.
+    if agent.may_delete(&caller, &id) {
         to_the_end(async move { agent.delete(&id).await }).await?;
-    } else {
-        // One whose deletion is under way is shown to nobody; whoever asks once more hears of its end, not of its beginning.
-        agent.until_deleted(&id).await;
     }
     Ok(StatusCode::NO_CONTENT)
 }

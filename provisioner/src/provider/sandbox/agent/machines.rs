@@ -343,13 +343,6 @@ impl Agent {
         task.await.map_err(broken)?
     }
 
-    /// Returns when no deletion of this machine is under way.
-    pub(super) async fn until_deleted(&self, id: &MachineId) {
-        if self.inner().machines.get(id).is_some_and(|live| live.record.deleting) {
-            drop(self.lock(id).await);
-        }
-    }
-
     async fn delete_wholly(self: &Arc<Self>, id: &MachineId) -> Result<(), ProviderError> {
         let Some(_guard) = self.lock(id).await else { return Ok(()) };
         self.refresh(id);

@@ -203,6 +203,12 @@ impl Agent {
         caller.may_see(&live.record.tags.cluster).then(|| live.machine())
     }
 
+    /// Whether there is such a machine, if only until its deletion has ended, and the caller may remove it.
+    pub fn may_delete(&self, caller: &Caller, id: &MachineId) -> bool {
+        let inner = self.inner();
+        inner.machines.get(id).is_some_and(|live| caller.may_see(&live.record.tags.cluster))
+    }
+
     /// The last part of a machine's console.
     pub fn console(&self, id: &MachineId) -> String {
         let dir = self.paths.machine(id);
