@@ -104,8 +104,7 @@ impl Ages {
             };
             age.phase = if age.in_phase == Some(phase) { age.phase + passed } else { Duration::ZERO };
             age.in_phase = Some(phase);
-            let boots = matches!(phase, Phase::Creating | Phase::Configuring);
-            match (boots, sight.paused.contains(name)) {
+            match (phase.boots(), sight.paused.contains(name)) {
                 (true, false) => age.boot += passed,
                 (true, true) => {}
                 (false, _) => age.boot = Duration::ZERO,

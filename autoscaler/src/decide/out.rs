@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use provisioner::ledger::{NewRow, Phase, Row};
+use provisioner::ledger::{NewRow, Phase};
 use provisioner::names::MachineName;
 
 use super::backlog::{Backlog, Outlook, backlog, identity};
@@ -83,7 +83,7 @@ impl Draft<'_> {
         }
         let run = |pod: &Pod| {
             let usual = self.learned.runs.get(&kin(pod)?)?.quantile(90)?;
-            Some(i64::try_from(usual.as_millis()).unwrap_or(i64::MAX))
+            Some(millis(usual))
         };
         // A pod that begins only a little later gains next to nothing from a machine whose boot may well be late itself.
         let within = millis(self.boot_time()).saturating_mul(100 + SLACK) / 100;
@@ -110,8 +110,7 @@ impl Draft<'_> {
 
     /// Machines that boot, and how long they still will, as far as boots of their shape are known.
     fn soon_ready(&self, scene: &Scene) -> Vec<(NodeId, i64)> {
-        let boots = |row: &Row| matches!(row.phase(), Phase::Creating | Phase::Configuring);
-        let rows = self.before.rows().iter().filter(|(_, row)| boots(row));
+        let rows = self.before.rows().iter().filter(|(_, row)| row.phase().boots());
         rows.filter_map(|(name, row)| {
             let id = *scene.nodes.get(name)?;
             let usual = self.learned.boots.get(&row.shape.name).and_then(|times| times.quantile(50));

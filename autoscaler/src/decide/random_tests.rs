@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use provisioner::provider::dice::Random;
 use serde_json::{Value, json};
 
 use super::fixtures::*;
@@ -15,15 +16,11 @@ use crate::pack::room::Dims;
 /// How many clusters: a second's worth.
 const SEEDS: u64 = 250;
 
-struct Dice(u64);
+struct Dice(Random);
 
 impl Dice {
     fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % n
+        self.0.below(n)
     }
 
     fn pick<T: Copy>(&mut self, from: &[T]) -> T {
@@ -51,7 +48,7 @@ fn constraint(dice: &mut Dice, pod: &mut Value) {
 }
 
 fn case(seed: u64) -> Case {
-    let dice = &mut Dice(seed);
+    let dice = &mut Dice(Random::new(seed));
     let mut case = Case::new().zones(&["x", "y"]);
     let most = dice.below(8) as u32;
     case.workers().size = 0..=most;

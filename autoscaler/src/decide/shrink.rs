@@ -3,7 +3,7 @@
 //! All guards stand here: nothing goes while many nodes are not ready, above the budgets, below a pool's minimum, or where
 //! somebody said that it is to stay.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use provisioner::ledger::{Leaving, Phase, Row};
@@ -37,7 +37,6 @@ impl Draft<'_> {
         for (name, row) in self.before.rows() {
             let node = scene.nodes.get(name).map(|id| (*id, scene.state.node(*id)));
             let wanted = node.is_some_and(|(id, _)| scene.wanted.contains(&id));
-            let boots = matches!(row.phase(), Phase::Creating | Phase::Configuring);
             let ready =
                 row.phase() == Phase::Ready && scene.registered.get(name).is_some_and(|one| one.is_ready());
             let empty = node.is_none_or(|(_, node)| is_empty(node));
@@ -45,7 +44,7 @@ impl Draft<'_> {
             let found = Use {
                 idle: ready && empty && !wanted,
                 under_used: ready && self.policy.under_used > 0 && under(self.policy.under_used),
-                unwanted: boots && empty && !wanted,
+                unwanted: row.phase().boots() && empty && !wanted,
             };
             self.decision.uses.insert(name.clone(), found);
         }
@@ -54,12 +53,13 @@ impl Draft<'_> {
     pub(super) fn scale_in(&mut self, scene: &mut Scene, guards: &mut Guards, freely: bool) {
         self.call_off_boots(scene);
         // A machine that boots is not ready yet, which says nothing of the others.
-        let boots = |row: &Row| matches!(row.phase(), Phase::Creating | Phase::Configuring);
-        let booting: BTreeSet<&str> =
-            self.before.rows().iter().filter(|(_, row)| boots(row)).map(|(name, _)| name.as_str()).collect();
+        let boots = |name: &str| {
+            let name = MachineName::new(name).ok();
+            name.and_then(|name| self.before.row(&name)).is_some_and(|row| row.phase().boots())
+        };
         let nodes = || {
             let all = self.seen.view.nodes.iter();
-            all.filter(|node| node.is_ready() || !booting.contains(node.metadata.name.as_str()))
+            all.filter(|node| node.is_ready() || !boots(&node.metadata.name))
         };
         let (of, not_ready) = (nodes().count(), nodes().filter(|node| !node.is_ready()).count());
         if not_ready > FREEZE_COUNT && not_ready * 100 > of * FREEZE_PERCENT {
@@ -117,8 +117,7 @@ impl Draft<'_> {
         let mut quota = self.quota();
         // Nothing is lost with a machine that never took a pod: no budget holds for these.
         quota.left = usize::MAX;
-        let boots = |row: &Row| matches!(row.phase(), Phase::Creating | Phase::Configuring);
-        for (name, row) in self.ours(boots) {
+        for (name, row) in self.ours(|row| row.phase().boots()) {
             let quiet = self.learned.quiet(&name).unwanted >= self.policy.unwanted_boot;
             let found = self.decision.uses.get(&name).is_some_and(|found| found.unwanted);
             if !quiet || !found || !self.may_go(&name, &row.pool, &quota) {

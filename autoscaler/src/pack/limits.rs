@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use provisioner::ledger::{Ledger, Phase};
+use provisioner::ledger::Ledger;
 use provisioner::names::PoolName;
 use provisioner::policy::{Policy, Price};
 use provisioner::quantity::{Cpu, Memory};
@@ -133,7 +133,7 @@ impl Allowance {
             allowance.count(&row.shape);
             let age = source.now.duration_since(row.born.at).as_secs();
             allowance.fresh += u32::from((0..60).contains(&age));
-            allowance.booting += u32::from(matches!(row.phase(), Phase::Creating | Phase::Configuring));
+            allowance.booting += u32::from(row.phase().boots());
         }
         allowance
     }

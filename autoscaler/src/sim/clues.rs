@@ -80,8 +80,7 @@ impl Run<'_> {
 
     /// What it believes of nodes that boot.
     fn booting(&self) -> impl Iterator<Item = Room> {
-        let boots = |phase| matches!(phase, Phase::Creating | Phase::Configuring);
-        self.ledger.rows().values().filter(move |row| boots(row.phase())).map(|row| self.declared(&row.pool))
+        self.ledger.rows().values().filter(|row| row.phase().boots()).map(|row| self.declared(&row.pool))
     }
 
     /// The first pool that may grow and whose nodes are large enough.

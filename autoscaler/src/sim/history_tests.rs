@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use provisioner::ledger::{Leaving, Phase};
 use provisioner::names::MachineName;
 use provisioner::policy::Policy;
+use provisioner::provider::dice::Random;
 use provisioner::quantity::{Cpu, Memory};
 
-use super::dice::Dice;
 use super::run::Run;
 use super::story::{Autoscaler, Budget, Fault, Jobs, Pool, Span, Story};
 
@@ -16,7 +16,7 @@ const SEEDS: u64 = 100;
 /// A node that goes and one like it that comes within so many milliseconds, without anybody new: flapping.
 const FLAP: i64 = 180_000;
 
-fn jobs(dice: &mut Dice, n: u64) -> Jobs {
+fn jobs(dice: &mut Random, n: u64) -> Jobs {
     let service = dice.below(6) == 0;
     Jobs {
         name: format!("work{}", n % 4),
@@ -32,7 +32,7 @@ fn jobs(dice: &mut Dice, n: u64) -> Jobs {
     }
 }
 
-fn pool(dice: &mut Dice, taints: &[&str]) -> Pool {
+fn pool(dice: &mut Random, taints: &[&str]) -> Pool {
     Pool {
         cpu: Cpu::cores([2, 4, 8][dice.below(3) as usize]),
         memory: Memory::gib(8),
@@ -49,7 +49,7 @@ fn pool(dice: &mut Dice, taints: &[&str]) -> Pool {
 }
 
 fn story(seed: u64) -> Story {
-    let dice = &mut Dice(seed);
+    let dice = &mut Random::new(seed);
     let pools = [("workers", pool(dice, &[])), ("tainted", pool(dice, &["gpu=yes:NoSchedule"]))];
     let nothing = |at| Fault { at, dies: None, deleted: None, limit: None, stale: None };
     let faults = (0..dice.below(3)).map(|_| {

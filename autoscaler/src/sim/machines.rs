@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use provisioner::ledger::{Leaving, NewRow, Phase};
 use provisioner::names::{MachineId, MachineName, PoolName};
+use provisioner::provider::dice::Random;
 
 use super::log::Life;
 use super::objects;
@@ -79,7 +80,7 @@ impl Run<'_> {
                 self.lives.insert(name.clone(), Life { created: self.at, gone: None, ran: false });
                 let _ = self.ledger.sight(&name, &MachineId(format!("m-{name}")));
                 let pool = &self.story.pools[row.pool.as_str()];
-                let boot = self.dice.around(pool.boot.0, pool.boot_spread);
+                let boot = around(&mut self.dice, pool.boot.0, pool.boot_spread);
                 self.later((boot - JOIN).max(0), Event::Registers(name.clone()));
                 self.later(boot.max(JOIN), Event::Ready(name));
             }
@@ -87,7 +88,7 @@ impl Run<'_> {
     }
 
     fn boots(&self, name: &MachineName) -> bool {
-        matches!(self.phase(name), Some(Phase::Creating | Phase::Configuring))
+        self.phase(name).is_some_and(Phase::boots)
     }
 
     pub(super) fn registers(&mut self, name: &MachineName) {
@@ -154,4 +155,11 @@ impl Run<'_> {
     pub(super) fn phase(&self, name: &MachineName) -> Option<Phase> {
         self.ledger.row(name).map(provisioner::ledger::Row::phase)
     }
+}
+
+/// A time that is off by at most so many percent to either side.
+fn around(dice: &mut Random, time: i64, percent: u64) -> i64 {
+    let most = u64::try_from(time).unwrap_or(0).saturating_mul(percent) / 100;
+    let off = dice.below(most.saturating_mul(2).saturating_add(1));
+    time + i64::try_from(off).unwrap_or(0) - i64::try_from(most).unwrap_or(0)
 }

@@ -14,7 +14,6 @@
 
 mod clues;
 mod cluster;
-mod dice;
 mod log;
 mod machines;
 mod objects;

@@ -10,11 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use provisioner::ages::Sight;
 use provisioner::ledger::{Ledger, changes};
 use provisioner::names::{MachineName, PoolName};
+use provisioner::provider::dice::Random;
 use provisioner::spec::Spec;
 
 use super::clues::{self, Clues};
 use super::cluster::{Cluster, Live};
-use super::dice::Dice;
 use super::log::{Account, Life, Log};
 use super::objects;
 use super::story::{Autoscaler, Fault, Jobs, Story};
@@ -70,7 +70,7 @@ pub(super) struct Run<'a> {
     pub(super) cluster: Cluster,
     pub(super) lives: BTreeMap<MachineName, Life>,
     pub(super) going: BTreeSet<MachineName>,
-    pub(super) dice: Dice,
+    pub(super) dice: Random,
     pub(super) log: Log,
     pub(super) clues: Clues,
     pub(super) at: i64,
@@ -105,7 +105,7 @@ impl<'a> Run<'a> {
             cluster: Cluster::default(),
             lives: BTreeMap::new(),
             going: BTreeSet::new(),
-            dice: Dice(story.seed),
+            dice: Random::new(story.seed),
             log: Log::default(),
             clues: Clues::default(),
             at: 0,

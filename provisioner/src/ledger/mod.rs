@@ -96,6 +96,10 @@ impl Phase {
     pub fn is_live(self) -> bool {
         matches!(self, Self::Creating | Self::Configuring | Self::Ready)
     }
+    /// Whether the machine is on its way: its boot is timed.
+    pub fn boots(self) -> bool {
+        matches!(self, Self::Creating | Self::Configuring)
+    }
 }
 
 impl fmt::Display for Phase {

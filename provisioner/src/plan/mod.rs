@@ -263,8 +263,7 @@ impl<'a> Draft<'a> {
             self.wait_machine(&name, Reason::Job { what: busy.what.clone() }, busy.since, None);
         } else if let Some(held) = self.seen.held.get(&name) {
             let row = self.ledger.row(&name).map(crate::ledger::Row::phase);
-            let limit = matches!(row, Some(Phase::Creating | Phase::Configuring))
-                .then_some(self.seen.limits.boot_timeout);
+            let limit = row.is_some_and(Phase::boots).then_some(self.seen.limits.boot_timeout);
             self.wait_machine(&name, Reason::Retry { why: held.why.clone() }, held.since, limit);
         } else if self.taken.insert(name) {
             self.actions.push(action);

@@ -32,9 +32,12 @@ impl Random {
     pub fn hits(&self) -> u64 {
         self.hits
     }
+    /// A number below `most`; 0, without a draw, where there is none.
+    pub fn below(&mut self, most: u64) -> u64 {
+        if most == 0 { 0 } else { self.draw() % most }
+    }
     /// A time below `most`.
     pub fn time(&mut self, most: Duration) -> Duration {
-        let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
-        if most == 0 { Duration::ZERO } else { Duration::from_millis(self.draw() % most) }
+        Duration::from_millis(self.below(u64::try_from(most.as_millis()).unwrap_or(u64::MAX)))
     }
 }
