@@ -27,14 +27,13 @@ pub(super) struct Watch {
     pub(super) answer: Nodes,
     at: Option<Duration>,
     asked: Duration,
-    pause: Duration,
     pub(super) asking: bool,
 }
 
 impl Default for Watch {
     fn default() -> Self {
         let answer = Nodes::Unknown("no front-end was asked yet".into());
-        Self { answer, at: None, asked: Duration::ZERO, pause: PAUSE.0, asking: false }
+        Self { answer, at: None, asked: Duration::ZERO, asking: false }
     }
 }
 
@@ -48,10 +47,13 @@ impl Watch {
             (answer, _) => answer.clone(),
         }
     }
+    /// Whether the last answer is too young for another question.
+    fn is_early(&self, now: Duration) -> bool {
+        self.at.is_some_and(|at| until(at, now) < (until(self.asked, at) * 2).clamp(PAUSE.0, PAUSE.1))
+    }
     pub(super) fn answered(&mut self, answer: Nodes, now: Duration) {
         self.answer = answer;
         self.at = Some(now);
-        self.pause = (until(self.asked, now) * 2).clamp(PAUSE.0, PAUSE.1);
         self.asking = false;
     }
 }
@@ -73,7 +75,7 @@ impl Reconciler {
             matches!(wait.reason, Reason::Node { .. } | Reason::NodesUnknown { .. } | Reason::Minimum { .. })
         };
         let now = self.parts.clock.steady();
-        let early = self.nodes.at.is_some_and(|at| until(at, now) < self.nodes.pause);
+        let early = self.nodes.is_early(now);
         let daemons =
             spec.pools.values().any(|pool| *pool.size.start() > 0 && pool.size.start() != pool.size.end());
         if self.nodes.asking

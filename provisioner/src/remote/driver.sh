@@ -54,7 +54,7 @@ serve() {
 }
 
 receive() {
-  known='' offset=0 theirs=''
+  known='' offset=0
   while read -r word a b; do
     case $word in
     unit) unit=$a ;;
@@ -114,7 +114,7 @@ same_time() {
 }
 
 start() {
-  [ -z "$theirs" ] || same_time
+  same_time
   if [ -d "$job" ]; then
     tries=0
     while alive; do # the unit of the last attempt may still be cleaning up

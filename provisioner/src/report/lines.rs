@@ -95,7 +95,7 @@ fn phase(phase: Phase) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::{MachineName, PoolName};
+    use crate::names::PoolName;
 
     #[test]
     fn a_failure_that_repeats_is_told_once_a_minute() {

@@ -66,9 +66,9 @@ pub(super) async fn run(verb: Verb, output: Output) -> Result<()> {
         }
         Verb::List { on } => {
             let cloud = at(&on)?;
-            let none = FaultsStatus { faults: vec![], seed: 0, ends: None, cuts: vec![], calls: 0, met: 0 };
             // Faults end with the agent: where none runs there are none, and none is started to say so.
-            show(&if cloud.is_up().await { cloud.faults().await? } else { none }, output)
+            let status = if cloud.is_up().await { cloud.faults().await? } else { FaultsStatus::default() };
+            show(&status, output)
         }
         Verb::Clear { on } => {
             let cloud = at(&on)?;
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn faults_are_shown_a_line_each_and_none_is_said() {
-        let mut status = FaultsStatus { faults: vec![], seed: 0, ends: None, cuts: vec![], calls: 0, met: 0 };
+        let mut status = FaultsStatus::default();
         assert_eq!(text(&status), "no faults\n");
         status.cuts.push(Pair { a: "x-w-1".into(), b: "x-w-2".into() });
         assert_eq!(text(&status), "cut: x-w-1 and x-w-2\n");

@@ -78,7 +78,7 @@ pub struct FaultsRequest {
 }
 
 /// What goes wrong on purpose.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultsStatus {
     /// The words.
     pub faults: Vec<Fault>,
