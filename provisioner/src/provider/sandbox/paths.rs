@@ -25,6 +25,8 @@ pub struct Paths {
 
 /// What all instances share for as long as the host is up.
 pub const RUN_ROOT: &str = "/run/continuum/sandbox";
+/// In an instance's folder there: held by its one supervisor.
+pub const LOCK: &str = "agent.lock";
 const STATE_ROOT: &str = "/var/lib/continuum/sandbox";
 
 /// The longest instance name: it is part of a cgroup's name and of socket paths (at most 107 characters).
@@ -59,7 +61,7 @@ impl Paths {
     }
     /// Held by the one supervisor of this instance.
     pub fn lock(&self) -> PathBuf {
-        self.run.join("agent.lock")
+        self.run.join(LOCK)
     }
     /// What the agent and its supervisor print.
     pub fn log(&self) -> PathBuf {

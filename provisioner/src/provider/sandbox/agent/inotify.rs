@@ -2,6 +2,7 @@
 //!
 //! The limit counts for all machines together, and a node takes about 12 (systemd, containerd, kubelet): with the default
 //! of 128 the tenth kubelet dies. Several instances share one note of the first value; the last one to end restores it.
+//! One that was killed together with its supervisor, as at the end of a session, cannot let go: it is not waited for.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::super::machine::StepError;
 use super::super::paths::RUN_ROOT;
 use super::files;
+use super::supervise::is_supervised;
 
 const SYSCTL: &str = "/proc/sys/fs/inotify/max_user_instances";
 /// Twice what one node was seen to take.
@@ -47,14 +49,18 @@ pub fn raise(instance: &str, machines: u64) -> Result<(), StepError> {
 
 /// Lets go: the last instance puts the first value back, unless somebody else has changed it since.
 pub fn restore(instance: &str) -> Result<(), StepError> {
-    with_note(|note| {
-        let Some(mut note) = note else { return Ok((None, None)) };
-        note.holders.remove(instance);
-        if !note.holders.is_empty() {
-            return Ok((Some(note), None));
-        }
-        Ok((None, (read()? == note.set && note.set != note.before).then_some(note.before)))
+    with_note(|note| match note {
+        Some(note) => Ok(without(note, instance, is_supervised, read()?)),
+        None => Ok((None, None)),
     })
+}
+
+fn without(mut note: Note, instance: &str, lives: impl Fn(&str) -> bool, now: u64) -> Change {
+    note.holders.retain(|other| other != instance && lives(other));
+    if !note.holders.is_empty() {
+        return (Some(note), None);
+    }
+    (None, (now == note.set && note.set != note.before).then_some(note.before))
 }
 
 type Change = (Option<Note>, Option<u64>);
@@ -96,5 +102,20 @@ mod tests {
     #[test]
     fn the_limit_grows_with_the_machines_that_may_be_made() {
         assert_eq!([wanted(2), wanted(100), wanted(500)], [1024, 2528, 12128]);
+    }
+
+    #[test]
+    fn the_last_living_instance_puts_the_first_value_back() {
+        let note = |holders: &[&str]| Note {
+            before: 128,
+            set: 2528,
+            holders: holders.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let lives = |name: &str| name != "killed";
+        assert_eq!(without(note(&["a", "b", "killed"]), "a", lives, 2528), (Some(note(&["b"])), None));
+        assert_eq!(without(note(&["a", "killed"]), "a", lives, 2528), (None, Some(128)));
+        assert_eq!(without(note(&["a"]), "a", lives, 4096), (None, None), "somebody else has changed it");
+        let never_raised = Note { set: 128, ..note(&["a"]) };
+        assert_eq!(without(never_raised, "a", lives, 128), (None, None));
     }
 }

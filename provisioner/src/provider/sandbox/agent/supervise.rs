@@ -4,19 +4,28 @@
 
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::unistd::setsid;
 
 use super::super::machine::{StepError, pause};
-use super::super::paths::Paths;
+use super::super::paths::{LOCK, Paths, RUN_ROOT};
 use super::run::remove_empty_parents;
 use crate::clock;
 
 /// An agent that dies this often within [`WINDOW`] has a reason that one more start will not remove.
 const RESTARTS_MAX: usize = 10;
 const WINDOW: Duration = Duration::from_secs(60);
+
+/// Whether an instance's supervisor is alive.
+///
+/// A supervisor that starts in the very moment of this look gives up; whoever started it tries again.
+pub fn is_supervised(instance: &str) -> bool {
+    let lock = Path::new(RUN_ROOT).join(instance).join(LOCK);
+    File::open(lock).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
 
 /// Runs the agent of an instance until it ends well. Another supervisor of this instance: returns at once.
 pub fn supervise(paths: &Paths) -> Result<(), StepError> {
