@@ -9,6 +9,7 @@ pub mod decide;
 pub mod explain;
 pub mod fit;
 pub mod forecast;
+pub mod kube;
 pub mod learned;
 pub mod pack;
 pub mod quantity;
