@@ -14,7 +14,8 @@ use crate::provider;
 use crate::quantity::{Cpu, Memory};
 
 /// A whole cluster as asked for.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Spec {
     /// What people call it.
     pub cluster: ClusterName,
@@ -27,7 +28,7 @@ pub struct Spec {
     /// When the cluster ends by itself.
     pub expires: Option<Timestamp>,
     /// Public keys of further people, authorised on every machine.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operators: Vec<String>,
     /// Values for the recipes' inputs, by recipe: what the template and the cluster file say.
     pub inputs: BTreeMap<RecipeName, BTreeMap<String, serde_json::Value>>,
@@ -44,7 +45,8 @@ pub enum Role {
 }
 
 /// Like machines.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Pool {
     /// What its machines are for.
     pub role: Role,
@@ -67,13 +69,14 @@ pub struct Pool {
     /// Filled by [`recipe`](crate::recipe); empty before.
     pub steps: Vec<Step>,
     /// An image with some of these steps in it, where one was prepared: new machines boot it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baked: Option<Baked>,
 }
 
 /// An image that was prepared from the image of a pool and some of its steps. Its name is a hash over exactly these
 /// steps, so a machine that boots it needs no other word on which of them it has behind it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Baked {
     /// Its name.
     pub image: ImageName,

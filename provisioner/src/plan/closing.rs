@@ -37,14 +37,17 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Taking down goes by cluster id, whoever the owner: what has no row goes too.
+    /// Taking down goes by cluster id, whoever the owner: what has no row goes too. The daemon takes only its own down: it
+    /// lives on one of the others.
     fn rowless(&mut self) {
+        let own_only = self.lives_elsewhere();
         let machines = self.seen.machines.as_deref().unwrap_or(&[]);
         let known: BTreeSet<&MachineId> =
             self.ours.keys().filter_map(|name| self.machine(name)).map(|machine| &machine.id).collect();
         let rest: Vec<(MachineName, MachineId)> = machines
             .iter()
             .filter(|machine| machine.tags.cluster == self.ledger.cluster && !known.contains(&machine.id))
+            .filter(|machine| !own_only || machine.tags.ledger == self.ledger.id)
             .map(|machine| (machine.tags.machine.clone(), machine.id.clone()))
             .collect();
         for (name, id) in rest {

@@ -118,8 +118,10 @@ impl Draft<'_> {
             None => self.seen.limits.drain_timeout,
         };
         let since = self.seen.ages.of(name).within(Phase::Draining);
+        // The daemon's nodes are emptied by `decide`, which also knows when it takes too long.
+        let decided_elsewhere = self.lives_elsewhere() && self.ledger.closing.is_none();
         // It was to go anyway, so it goes: whether it is gone is asked of every row that is deleted.
-        if since >= limit {
+        if since >= limit && !decided_elsewhere {
             self.ledger.delete(name, why)?;
             return self.deleting(name, machine);
         }
@@ -135,6 +137,9 @@ impl Draft<'_> {
         if empty || never_used || drained {
             self.ledger.delete(name, why)?;
             return self.deleting(name, machine);
+        }
+        if decided_elsewhere {
+            return Ok(());
         }
         match self.teller() {
             Some(on) => self.act(Action::Drain { name: name.clone(), on }),
@@ -187,7 +192,7 @@ impl Draft<'_> {
                 return Ok(());
             }
             // A front-end on its way will answer; without any there is nobody left who remembers.
-            if self.front_ends().next().is_some() {
+            if self.lives_elsewhere() || self.front_ends().next().is_some() {
                 self.wait_machine(name, Reason::FrontEnd, since, None);
                 return Ok(());
             }

@@ -10,6 +10,7 @@
 
 mod action;
 mod closing;
+mod elsewhere;
 mod gone;
 mod observe;
 mod pools;
@@ -272,6 +273,9 @@ impl<'a> Draft<'a> {
 
     /// A front-end that can be asked and told: Ready, running and with an address; lowest ordinal first.
     fn teller(&self) -> Option<MachineName> {
+        if self.lives_elsewhere() {
+            return self.front_end_elsewhere();
+        }
         self.front_ends().find(|name| {
             self.ledger.row(name).is_some_and(|row| row.phase() == Phase::Ready) && self.reachable(name)
         })

@@ -60,10 +60,12 @@ impl Draft<'_> {
         live
     }
 
-    /// Pools that are gone, another owner's or too large: the newest rows drain.
+    /// Pools that are gone, another owner's or too large: the newest rows drain. Of a pool of the daemon's that is too large
+    /// `decide` picks the rows, since it knows what runs on them.
     pub(super) fn surplus(&mut self) -> Decided {
         for (pool, rows) in self.live_rows() {
             let most = match self.spec.pools.get(&pool) {
+                Some(_) if self.is_mine(&pool) && self.lives_elsewhere() => continue,
                 Some(asked) if self.is_mine(&pool) => *asked.size.end() as usize,
                 _ => 0,
             };
@@ -92,6 +94,12 @@ impl Draft<'_> {
             }
             // What is given up with its front-end goes first: a cloud's quota may have no room for both.
             let lack = lack.saturating_sub(self.given_up_rows(name));
+            if lack.min(room) > 0 {
+                // The pool may have been the other owner's before.
+                let machines = self.seen.machines.as_deref().unwrap_or(&[]);
+                let of_pool = machines.iter().filter(|machine| machine.tags.pool == *name);
+                self.ledger.raise_past(of_pool.map(|machine| &machine.tags.machine));
+            }
             for _ in 0..lack.min(room) {
                 let Some((shape, zone)) = self.place(name, pool)? else { break };
                 let new = NewRow {

@@ -12,6 +12,10 @@ impl Draft<'_> {
     /// Picks the Draining rows that pools below their minimum want back. The lowest ordinals first: surplus drains
     /// the newest first, so what was sent away last comes back first.
     pub(super) fn recall(&mut self) {
+        if self.lives_elsewhere() {
+            // Its drains are called off by `decide`, which knows who needs the node.
+            return;
+        }
         let live = self.live_rows();
         for (name, pool) in self.spec.pools.iter().filter(|(_, pool)| owner_of(pool) == self.ledger.owner) {
             let (lack, room) = self.lack(name, pool, live.get(name).map_or(0, Vec::len));

@@ -164,6 +164,9 @@ impl Draft<'_> {
 
     /// Starts the step, once a front-end has behind it what the step needs.
     fn step(&mut self, name: &MachineName, step: &Step) {
+        if self.lives_elsewhere() {
+            return self.step_from_elsewhere(name, step);
+        }
         let waits_for = |on: &MachineName| -> Option<StepId> {
             let row = self.ledger.row(on)?;
             let brings =

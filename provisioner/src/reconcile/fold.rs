@@ -20,7 +20,7 @@ pub(super) struct Hold {
 
 /// First and longest pauses between tries.
 #[derive(Clone, Copy)]
-enum Pace {
+pub(super) enum Pace {
     /// A machine boots: soon again, it may be up any moment.
     Boot,
     /// Something failed: a little more each time.
@@ -208,7 +208,7 @@ impl Reconciler {
         Failure { why, tail: Vec::new(), again: true }
     }
 
-    fn hold(&mut self, name: &MachineName, why: String, pace: Pace, after: Option<Duration>) {
+    pub(super) fn hold(&mut self, name: &MachineName, why: String, pace: Pace, after: Option<Duration>) {
         let now = self.parts.clock.steady();
         let before = self.held.get(name);
         let (since, count) = before.map_or((now, 0), |hold| (hold.since, hold.count + 1));

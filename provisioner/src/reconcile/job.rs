@@ -93,14 +93,6 @@ pub struct Place {
 }
 
 impl Reconciler {
-    /// How to reach the machine of a row, as listed last, and what scripts may know of it: for hooks that the caller
-    /// runs by itself (kubeconfig, settled, images). `None` while it is not listed or has no address.
-    pub fn place(&self, name: &MachineName) -> Option<Place> {
-        let target = self.target(name)?;
-        let host = self.host(name, &target)?;
-        Some(Place { target, host })
-    }
-
     /// The work of an action, with everything it needs copied out of the ledger and the list. `None` if the
     /// machine is not there after all: the next pass sees that too.
     pub(super) fn prepare_job(&self, action: &Action) -> Option<Work> {

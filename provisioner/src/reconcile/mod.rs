@@ -12,8 +12,11 @@ mod fold;
 mod job;
 mod nodes;
 mod pass;
+mod place;
+mod tick;
 
 pub use job::Place;
+pub use tick::{Sighted, Ticked};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,7 +30,7 @@ use crate::ages::Ages;
 use crate::clock::Clock;
 use crate::events::{Sink, What};
 use crate::ledger::{Closing, Ledger};
-use crate::names::{CloudId, MachineId, MachineName};
+use crate::names::{CloudId, MachineId, MachineName, PoolName};
 use crate::plan::{Limits, Nodes, Plan, Stop};
 use crate::provider::{Machine, Provider, ProviderError, UserData};
 use crate::recipe::{Host, Scripts};
@@ -135,6 +138,8 @@ pub struct Reconciler {
     last_waits: Vec<(crate::plan::Subject, crate::plan::Reason)>,
     stop: Option<Stop>,
     news: bool,
+    /// Pools of front-ends that are another ledger's: the daemon's own cluster is reached through them.
+    elsewhere: BTreeSet<PoolName>,
     /// Whether the last thing told is that everything is settled: said once, however often it is looked at.
     told_settled: bool,
 }
@@ -178,6 +183,7 @@ impl Reconciler {
             last_waits: Vec::new(),
             stop: None,
             news: true,
+            elsewhere: BTreeSet::new(),
             told_settled: false,
         }
     }

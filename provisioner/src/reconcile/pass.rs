@@ -1,6 +1,5 @@
 //! One pass: list, plan, save, start.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,9 +11,7 @@ use crate::ledger::{Phase, changes};
 use crate::names::MachineName;
 use crate::plan::{Action, Busy, Held, Nodes, Observation, Plan, Reason, Subject};
 use crate::provider::{Machine, MachineState, Scaffold, Scope};
-use crate::recipe::Host;
-use crate::remote::Target;
-use crate::spec::{Role, Spec};
+use crate::spec::Spec;
 use crate::store::StoreError;
 
 /// The last answer to `list`.
@@ -176,7 +173,7 @@ impl Reconciler {
         birth.is_some_and(|(name, birth)| self.parts.keys.rotation(name, birth).is_some())
     }
 
-    fn report(&mut self, plan: &Plan) {
+    pub(super) fn report(&mut self, plan: &Plan) {
         for change in changes(&self.ledger, &plan.ledger) {
             let pool = |name: &MachineName| {
                 let row = plan.ledger.row(name).or_else(|| self.ledger.row(name));
@@ -200,7 +197,7 @@ impl Reconciler {
     }
 
     /// What later passes need to know of this one.
-    fn remember(&mut self, plan: &Plan) {
+    pub(super) fn remember(&mut self, plan: &Plan) {
         let elsewhere = |reason: &Reason| matches!(reason, Reason::Step { .. } | Reason::FrontEnd);
         self.paused = plan
             .waits
@@ -222,7 +219,7 @@ impl Reconciler {
     }
 
     /// Starts an action, if there is room. Without room the next plan has it again.
-    fn start(&mut self, action: Action) {
+    pub(super) fn start(&mut self, action: Action) {
         let on_machine = super::job::is_on_machine(&action);
         let most = if on_machine { MACHINE_JOBS } else { CLOUD_JOBS };
         let running = self.running.values().filter(|run| run.on_machine == on_machine).count();
@@ -234,54 +231,5 @@ impl Reconciler {
             self.ages.ask(action.name());
         }
         self.spawn(action, work);
-    }
-
-    /// How to reach the machine of a row, as listed last.
-    pub(super) fn target(&self, name: &MachineName) -> Option<Target> {
-        let row = self.ledger.row(name)?;
-        let machine = self.machines().iter().find(|machine| {
-            machine.tags.ledger == self.ledger.id
-                && machine.tags.machine == *name
-                && row.machine().is_none_or(|id| *id == machine.id)
-        })?;
-        let (keys, birth) = (&self.parts.keys, self.ledger.key_birth(name)?);
-        let mut host_keys = vec![keys.second(name, birth)];
-        if !row.host_key_rotated() {
-            host_keys.insert(0, keys.first(name, birth));
-        }
-        Some(Target { name: name.clone(), machine: machine.clone(), host_keys })
-    }
-
-    /// What scripts may know of a machine. `None` while it has no address.
-    pub(super) fn host(&self, name: &MachineName, target: &Target) -> Option<Host> {
-        let row = self.ledger.row(name)?;
-        let by_name: BTreeMap<_, _> =
-            self.machines().iter().map(|machine| (&machine.id, machine.address)).collect();
-        let mut front_ends: Vec<_> = self
-            .ledger
-            .rows()
-            .iter()
-            .filter(|(_, row)| row.role == Role::FrontEnd && row.phase().is_live())
-            .filter_map(|(name, row)| {
-                let address = (*by_name.get(row.machine()?)?)?;
-                Some((row.born.ordinal, name.clone(), address))
-            })
-            .collect();
-        front_ends.sort();
-        let mut operator_addresses: Vec<_> =
-            target.machine.exposed.values().map(std::net::SocketAddr::ip).collect();
-        operator_addresses.dedup();
-        Some(Host {
-            cluster: self.ledger.cluster.clone(),
-            name: name.clone(),
-            pool: row.pool.clone(),
-            role: row.role,
-            machine: target.machine.id.clone(),
-            address: target.machine.address?,
-            shape: row.shape.clone(),
-            zone: row.zone.clone(),
-            front_ends: front_ends.into_iter().map(|(_, name, address)| (name, address)).collect(),
-            operator_addresses,
-        })
     }
 }

@@ -2,6 +2,7 @@
 
 mod adoption;
 mod crash;
+mod daemon;
 mod laws;
 mod promises;
 mod rebuild;
