@@ -7,11 +7,14 @@
 
 pub mod decide;
 pub mod explain;
+pub mod fence;
 pub mod fit;
 pub mod forecast;
+pub mod here;
 pub mod kube;
 pub mod learned;
 pub mod pack;
 pub mod quantity;
 pub mod sim;
+pub mod tick;
 pub mod view;

@@ -75,6 +75,8 @@ pub trait Kube: Send + Sync {
     /// What is seen now; makes no call. Stale until everything was seen once, and whenever the API server has not
     /// answered for too long.
     fn view(&self) -> Snapshot;
+    /// Whether this process holds the lease now: cheap, and "no" as soon as another could have taken it.
+    fn leads(&self) -> bool;
     /// Returns once something has changed since the last view. Carries no data; may be dropped at any moment.
     async fn changed(&self);
     /// Carries out one order. Repeatable.

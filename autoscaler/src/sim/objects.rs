@@ -101,7 +101,7 @@ pub(super) fn node(name: &MachineName, called: &str, pool: &Pool, shape: &Shape,
     );
     allocatable.insert("pods".to_owned(), Quantity::units(110));
     allocatable.insert("ephemeral-storage".to_owned(), Quantity::units(10 << 30));
-    let mut status = NodeStatus { capacity: allocatable.clone(), allocatable, conditions: Vec::new() };
+    let mut status = NodeStatus { capacity: allocatable.clone(), allocatable, ..NodeStatus::default() };
     set(&mut status.conditions, "Ready", "False", "KubeletNotReady", now);
     Node { metadata, spec: NodeSpec { taints, ..NodeSpec::default() }, status }
 }

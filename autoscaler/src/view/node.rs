@@ -60,6 +60,16 @@ object! {
         allocatable: ResourceList = "allocatable",
         /// What is true of it.
         conditions: Vec<Condition> = "conditions",
+        /// What it runs.
+        node_info: NodeInfo = "nodeInfo",
+    }
+}
+
+object! {
+    /// What a node runs.
+    pub struct NodeInfo {
+        /// Another one after every start of its machine.
+        boot_id: String = "bootID",
     }
 }
 

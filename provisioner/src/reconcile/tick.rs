@@ -2,7 +2,7 @@
 //! the run.
 //!
 //! ```text
-//! sight: fold in finished jobs ─► list ─┐        ┌─► carry out: plan ─► save if changed ─► start actions
+//! begin: fold in finished jobs ─► list ─┐        ┌─► carry out: plan ─► save if changed ─► start actions
 //!                                       └─ edit ─┘
 //! ```
 
@@ -48,7 +48,7 @@ pub struct Ticked {
 
 impl Reconciler {
     /// The first half of a tick: folds in what has ended, and looks. `nodes` is what the cluster says of its nodes.
-    pub async fn sight(&mut self, spec: &Spec, nodes: Nodes) -> Sighted<'_> {
+    pub async fn begin_tick(&mut self, spec: &Spec, nodes: Nodes) -> Sighted<'_> {
         self.collect();
         let now = self.parts.clock.now();
         self.bear(now);

@@ -49,7 +49,7 @@ impl Daemon {
 
     async fn tick(&mut self, edit: impl FnOnce(&Sighted<'_>) -> Ledger) -> Result<Ticked, StoreError> {
         let (spec, nodes) = (elastic(), self.nodes());
-        let sighted = self.engine.sight(&spec, nodes).await;
+        let sighted = self.engine.begin_tick(&spec, nodes).await;
         let (edited, now) = (edit(&sighted), sighted.now);
         self.engine.carry_out(&spec, &edited, now).await
     }
