@@ -11,7 +11,7 @@
 //! `.bake/<image>/` is the same for an image that is being made, `.down/<id>/` for a cluster that is taken down and not known.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -244,6 +244,15 @@ fn closed(path: &Path, meta: &fs::Metadata, want: u32) -> Result<(), StateError>
         return Err(unsafe_because(why, format!("chmod {want:o} {}", path.display())));
     }
     Ok(())
+}
+
+/// Reads a secret file, unless others can read it too or it is somebody else's.
+pub fn read_private(path: &Path) -> Result<String, StateError> {
+    let mut file = io_at("read", path, File::open(path))?;
+    closed(path, &io_at("read", path, file.metadata())?, 0o600)?;
+    let mut text = String::new();
+    io_at("read", path, file.read_to_string(&mut text))?;
+    Ok(text)
 }
 
 /// Writes a file of mode 0600 so that it is there whole or not at all, also after a power cut.

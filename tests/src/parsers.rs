@@ -127,6 +127,8 @@ pub fn agent_api(data: &[u8]) {
     body::<wire::Pair>(data);
     body::<wire::Status>(data);
     body::<wire::Access>(data);
+    body::<wire::Cloud>(data);
+    body::<provisioner::provider::Config>(data);
     body::<provisioner::provider::ProviderError>(data);
     body::<provisioner::provider::Machine>(data);
 }

@@ -88,10 +88,11 @@ pub fn put_between(between: fn(Parts) -> Parts) {
     BETWEEN.get_or_init(|| between);
 }
 
-/// Connects to the cloud of a cluster file.
+/// Connects to the cloud of a cluster file, or of the daemon's configuration.
 pub async fn connect(config: &provider::Config) -> Result<Arc<dyn Provider>, ProviderError> {
     match config {
         provider::Config::Sandbox(config) => Ok(Arc::new(sandbox::connect(config).await?)),
+        provider::Config::SandboxGateway(access) => Ok(Arc::new(sandbox::connect_at_gateway(access).await?)),
     }
 }
 

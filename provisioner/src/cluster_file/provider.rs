@@ -23,7 +23,7 @@ pub(super) struct Provider {
 impl Provider {
     /// Whether machines have a size by numbers, and the cloud has neither flavors nor zones.
     pub(super) fn has_any_size(&self) -> bool {
-        matches!(self.config, Config::Sandbox(_))
+        matches!(self.config, Config::Sandbox(_) | Config::SandboxGateway(_))
     }
 }
 

@@ -30,6 +30,9 @@ pub mod sandbox;
 pub enum Config {
     /// Machines on this computer.
     Sandbox(sandbox::Config),
+    /// The same cloud, asked from inside one of its clusters. Only the daemon's own configuration says so: in a cluster
+    /// file this type is unknown.
+    SandboxGateway(sandbox::gateway::Access),
 }
 
 impl Config {
@@ -37,6 +40,7 @@ impl Config {
     pub fn describe(&self) -> String {
         match self {
             Self::Sandbox(config) => format!("sandbox {:?}", config.instance),
+            Self::SandboxGateway(access) => format!("sandbox at {}", access.address),
         }
     }
 }

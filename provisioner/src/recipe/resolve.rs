@@ -77,7 +77,7 @@ impl Cookbook {
             return Err(problems);
         }
         let provider = match spec.provider {
-            provider::Config::Sandbox(_) => "sandbox",
+            provider::Config::Sandbox(_) | provider::Config::SandboxGateway(_) => "sandbox",
         };
         let resolved = Resolved { recipes, inputs, pools, blobs, provider, internet: spec.network.internet };
         for (name, pool) in &mut spec.pools {

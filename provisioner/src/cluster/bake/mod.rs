@@ -48,7 +48,9 @@ pub struct Bake {
 impl Bake {
     /// The image for the pools that boot the plain base. `None` where there is nothing to put in, or no way to.
     pub fn of(input: &Input) -> Result<Option<Self>, NameError> {
-        let Spec { provider: provider::Config::Sandbox(config), pools, .. } = &input.spec;
+        let Spec { provider: provider::Config::Sandbox(config), pools, .. } = &input.spec else {
+            return Ok(None);
+        };
         let recipes = &input.scripts.recipes;
         let plain = pools.iter().filter(|(_, pool)| pool.image.as_str() == tree::BASE);
         let brings = plain.map(|(name, _)| (name.clone(), ids(&recipes.image_steps(name))));

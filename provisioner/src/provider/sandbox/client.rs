@@ -1,8 +1,8 @@
-//! The API's client: HTTP/1.1 over the instance's socket, one connection per request.
+//! The API's client: HTTP/1.1 over the instance's socket or a cluster's gateway, one connection per request.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream as BlockingStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +12,14 @@ use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
+use super::gateway::{self, Door};
 use super::paths::Paths;
 use super::start::{self, StartError};
 use super::wire::{rejected, unavailable};
-use crate::provider::ProviderError;
+use crate::provider::{Machine, ProviderError, Stream};
 
 /// A deletion with hundreds of pods takes a few seconds; capturing an image longer, and it says so itself.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -34,9 +36,21 @@ const HEAD_MAX: usize = 4096;
 /// A client of one instance's agent.
 #[derive(Debug, Clone)]
 pub struct Client {
-    paths: Arc<Paths>,
-    exe: PathBuf,
+    way: Way,
 }
+
+/// How the agent is reached. All else, retries and time-outs too, is the same.
+#[derive(Debug, Clone)]
+enum Way {
+    /// Over its socket; it is started with `exe` if it is not there.
+    Socket { paths: Arc<Paths>, exe: PathBuf },
+    /// From inside a cluster; nobody could start it from there.
+    Gateway(Door),
+}
+
+/// A connection to it.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// An answer's status and body.
 #[derive(Debug)]
@@ -88,19 +102,28 @@ impl From<StartError> for ProviderError {
 impl Client {
     /// For an instance; `exe` is the program that an agent is started with.
     pub fn new(paths: Paths, exe: PathBuf) -> Self {
-        Self { paths: Arc::new(paths), exe }
+        Self { way: Way::Socket { paths: Arc::new(paths), exe } }
     }
 
-    /// Starts the agent if there is none, and waits until it listens.
+    /// For the cluster that a gateway's door belongs to.
+    pub fn at(door: Door) -> Self {
+        Self { way: Way::Gateway(door) }
+    }
+
+    /// Starts the agent if there is none, and waits until it listens. At a gateway, only whether it is the right one.
     pub async fn ensure(&self) -> Result<(), ProviderError> {
-        let (paths, exe) = (Arc::clone(&self.paths), self.exe.clone());
-        let started = tokio::task::spawn_blocking(move || start::ensure_agent(&paths, &exe)).await;
-        started.map_err(|error| unavailable(error.to_string()))?.map_err(ProviderError::from)
+        match &self.way {
+            Way::Socket { paths, exe } => ensure(paths, exe).await,
+            Way::Gateway(door) => door.open().await.map(drop),
+        }
     }
 
     /// Whether an agent listens; starts none.
     pub async fn is_up(&self) -> bool {
-        UnixStream::connect(self.paths.socket()).await.is_ok()
+        match &self.way {
+            Way::Socket { paths, .. } => UnixStream::connect(paths.socket()).await.is_ok(),
+            Way::Gateway(door) => door.open().await.is_ok(),
+        }
     }
 
     /// Asks for something that must be there.
@@ -162,22 +185,18 @@ impl Client {
         }
     }
 
-    async fn connect(&self) -> Result<UnixStream, ProviderError> {
-        if let Ok(stream) = UnixStream::connect(self.paths.socket()).await {
-            return Ok(stream);
-        }
-        // It ends by itself when nothing is left, and is started again after a crash: both are no reason to fail.
-        self.ensure().await?;
-        let stream = UnixStream::connect(self.paths.socket()).await;
-        stream.map_err(|error| unavailable(format!("the sandbox agent does not listen: {error}")))
+    async fn connect(&self) -> Result<Box<dyn Wire>, ProviderError> {
+        Ok(match &self.way {
+            Way::Socket { paths, exe } => Box::new(connect(paths, exe).await?),
+            Way::Gateway(door) => Box::new(door.open().await?),
+        })
     }
 
     fn token(&self) -> Result<String, ProviderError> {
-        let path = self.paths.token();
-        std::fs::read_to_string(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => StartError::NotRoot.into(),
-            _ => unavailable(format!("cannot read {}: {error}", path.display())),
-        })
+        match &self.way {
+            Way::Socket { paths, .. } => token(&paths.token()),
+            Way::Gateway(door) => door.token(),
+        }
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<Reply, ProviderError> {
@@ -206,18 +225,54 @@ impl Client {
         Ok(Reply { status, body: body.to_bytes(), retry_after })
     }
 
-    /// A stream to a port of a machine, in blocking mode. Its head is read byte by byte: the server may speak first,
-    /// and what it says belongs to the caller.
-    pub async fn dial(&self, machine: &str, port: u16) -> Result<BlockingStream, ProviderError> {
-        let stream = self.connect().await?;
-        let stream = stream.into_std().map_err(|error| unavailable(error.to_string()))?;
-        let request = format!(
-            "GET /v1/machines/{machine}/dial/{port} HTTP/1.1\r\nHost: sandbox\r\nAuthorization: Bearer {}\r\nConnection: Upgrade\r\nUpgrade: stream\r\n\r\n",
-            self.token()?
-        );
-        let opened = tokio::task::spawn_blocking(move || upgrade(stream, &request)).await;
-        opened.map_err(|error| unavailable(error.to_string()))?
+    /// A stream to a port of a machine, in blocking mode: through the agent, or straight to it from inside its cluster.
+    pub async fn dial(&self, machine: &Machine, port: u16) -> Result<Stream, ProviderError> {
+        match &self.way {
+            Way::Socket { paths, exe } => dial(paths, exe, machine, port).await.map(Stream::Unix),
+            Way::Gateway(_) => gateway::dial(machine, port).await.map(Stream::Tcp),
+        }
     }
+}
+
+async fn ensure(paths: &Arc<Paths>, exe: &Path) -> Result<(), ProviderError> {
+    let (paths, exe) = (Arc::clone(paths), exe.to_owned());
+    let started = tokio::task::spawn_blocking(move || start::ensure_agent(&paths, &exe)).await;
+    started.map_err(|error| unavailable(error.to_string()))?.map_err(ProviderError::from)
+}
+
+async fn connect(paths: &Arc<Paths>, exe: &Path) -> Result<UnixStream, ProviderError> {
+    if let Ok(stream) = UnixStream::connect(paths.socket()).await {
+        return Ok(stream);
+    }
+    // It ends by itself when nothing is left, and is started again after a crash: both are no reason to fail.
+    ensure(paths, exe).await?;
+    let stream = UnixStream::connect(paths.socket()).await;
+    stream.map_err(|error| unavailable(format!("the sandbox agent does not listen: {error}")))
+}
+
+fn token(path: &Path) -> Result<String, ProviderError> {
+    std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => StartError::NotRoot.into(),
+        _ => unavailable(format!("cannot read {}: {error}", path.display())),
+    })
+}
+
+/// The head of the answer is read byte by byte: the server may speak first, and what it says belongs to the caller.
+async fn dial(
+    paths: &Arc<Paths>,
+    exe: &Path,
+    machine: &Machine,
+    port: u16,
+) -> Result<BlockingStream, ProviderError> {
+    let stream = connect(paths, exe).await?;
+    let stream = stream.into_std().map_err(|error| unavailable(error.to_string()))?;
+    let request = format!(
+        "GET /v1/machines/{}/dial/{port} HTTP/1.1\r\nHost: sandbox\r\nAuthorization: Bearer {}\r\nConnection: Upgrade\r\nUpgrade: stream\r\n\r\n",
+        machine.id,
+        token(&paths.token())?
+    );
+    let opened = tokio::task::spawn_blocking(move || upgrade(stream, &request)).await;
+    opened.map_err(|error| unavailable(error.to_string()))?
 }
 
 fn upgrade(mut stream: BlockingStream, request: &str) -> Result<BlockingStream, ProviderError> {

@@ -3,12 +3,14 @@
 //! ```text
 //! SandboxProvider ──HTTP, unix socket──► agent ──► machines: overlay root, systemd, sshd, own network
 //!   (client.rs)                          (agent/)   (machine/, tree/)
+//!        └──HTTP, TLS, gateway (gateway/)──┘  from inside a cluster: this cluster, and what its autoscaler needs
 //! ```
 //! It is a cloud, not a mock: it survives the command line, is asked through its API alone, has quotas, a console,
 //! and machines that can be stopped. **Root inside a machine is no security boundary**: it guards against accidents.
 
 pub mod agent;
 pub mod client;
+pub mod gateway;
 pub mod machine;
 pub mod paths;
 pub mod start;
@@ -31,8 +33,8 @@ use crate::spec::{Network, Shape};
 use client::Client;
 use paths::Paths;
 use wire::{
-    Access, CaptureRequest, CheckRequest, CreateRequest, FaultsRequest, FaultsStatus, Pair, ScaffoldRequest,
-    Status, StopRequest, rejected,
+    Access, CaptureRequest, CheckRequest, Cloud, CreateRequest, FaultsRequest, FaultsStatus, Pair,
+    ScaffoldRequest, Status, StopRequest, rejected,
 };
 
 /// `provider: {type: sandbox, …}` of the cluster file.
@@ -81,6 +83,20 @@ pub async fn connect_with(config: &Config, exe: PathBuf) -> Result<SandboxProvid
     Ok(provider)
 }
 
+/// Connects from inside a cluster, through its gateway; starts nothing.
+pub async fn connect_at_gateway(access: &gateway::Access) -> Result<SandboxProvider, ProviderError> {
+    let provider = SandboxProvider::at_gateway(access)?;
+    let Cloud { version, .. } = provider.client.get("cloud").await?;
+    if version != wire::VERSION {
+        return Err(rejected(format!(
+            "the sandbox agent at {} is of another version of continuum ({version}, this is {}): run continuum cluster up again",
+            access.address,
+            wire::VERSION
+        )));
+    }
+    Ok(provider)
+}
+
 /// The sandbox's answer to "asked and not seen": its list is never late, this only bridges an agent's restart.
 const SETTLE: Duration = Duration::from_secs(2);
 
@@ -90,6 +106,10 @@ impl SandboxProvider {
         let cache = crate::cache::folder().map_err(|error| rejected(error.to_string()))?;
         let paths = Paths::new(&config.instance, &cache).map_err(rejected)?;
         Ok(Self { client: Client::new(paths, exe) })
+    }
+    /// From inside a cluster, without asking whether the agent is there.
+    pub fn at_gateway(access: &gateway::Access) -> Result<Self, ProviderError> {
+        Ok(Self { client: Client::at(access.door()?) })
     }
     /// Whether an agent is there.
     pub async fn is_up(&self) -> bool {
@@ -102,6 +122,14 @@ impl SandboxProvider {
     /// How a cluster's machines reach the agent: for the autoscaler on a front-end. Holds a secret.
     pub async fn access(&self, cluster: &ClusterId) -> Result<Access, ProviderError> {
         self.client.get(&format!("clusters/{cluster}/access")).await
+    }
+    /// The same with a new token: the one before it is of no use from now on. Holds a secret.
+    pub async fn renew_access(&self, cluster: &ClusterId) -> Result<Access, ProviderError> {
+        self.client.call(Method::PUT, &format!("clusters/{cluster}/token"), &()).await?.value()
+    }
+    /// A cluster's token is of no use from now on, and makes no machine any more, not even by a call that is on its way.
+    pub async fn revoke_access(&self, cluster: &ClusterId) -> Result<(), ProviderError> {
+        self.client.call(Method::DELETE, &format!("clusters/{cluster}/token"), &()).await.map(|_| ())
     }
     /// Cuts a machine's power; [`Provider::start`] boots it from its disk.
     pub async fn stop(&self, id: &MachineId) -> Result<(), ProviderError> {
@@ -153,7 +181,7 @@ impl Provider for SandboxProvider {
         SETTLE
     }
     async fn cloud(&self) -> Result<CloudId, ProviderError> {
-        Ok(self.status().await?.cloud)
+        Ok(self.client.get::<Cloud>("cloud").await?.cloud)
     }
     async fn check(&self, demand: &Demand) -> Result<Vec<Problem>, ProviderError> {
         self.client.call(Method::POST, "check", &CheckRequest::from(demand)).await?.value()
@@ -166,7 +194,7 @@ impl Provider for SandboxProvider {
         self.client.find(&format!("clusters/{cluster}")).await
     }
     async fn clusters(&self, name: &ClusterName) -> Result<Vec<ClusterId>, ProviderError> {
-        let mut all = self.status().await?.clusters;
+        let mut all: Vec<ClusterId> = self.client.get("clusters").await?;
         all.retain(|id| id.name().as_ref() == Some(name));
         Ok(all)
     }
@@ -203,7 +231,7 @@ impl Provider for SandboxProvider {
         self.client.call(Method::DELETE, &format!("clusters/{cluster}"), &()).await?.value()
     }
     async fn dial(&self, machine: &Machine, port: u16) -> Result<Stream, ProviderError> {
-        self.client.dial(machine.id.as_str(), port).await.map(Stream::Unix)
+        self.client.dial(machine, port).await
     }
     async fn console(&self, id: &MachineId) -> Result<String, ProviderError> {
         let reply = self.client.call(Method::GET, &format!("machines/{id}/console"), &()).await?;

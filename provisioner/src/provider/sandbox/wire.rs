@@ -1,23 +1,32 @@
 //! What crosses the agent's socket: JSON over HTTP/1.1, all paths below `/v1`.
 //!
-//! | request | answer |
-//! | --- | --- |
-//! | `GET status` | [`Status`] |
-//! | `POST check` | [`CheckRequest`] → problems |
-//! | `PUT`, `GET`, `DELETE clusters/ID` | [`ScaffoldRequest`] → scaffold; scaffold; leftovers |
-//! | `GET clusters/ID/access` | [`Access`] |
-//! | `GET`, `POST machines` | machines; [`CreateRequest`] → machine |
-//! | `GET`, `DELETE machines/ID`, `POST machines/ID/start`, `…/stop` | machine; nothing |
-//! | `PUT machines/ID/tags` | tags; nothing |
-//! | `GET machines/ID/console` | text |
-//! | `GET machines/ID/dial/PORT` with `Upgrade: stream` | 101, then the bytes of that port |
-//! | `GET images/NAME`, `POST images` | nothing; [`CaptureRequest`] → nothing |
-//! | `POST stop` | [`StopRequest`]; nothing |
-//! | `GET`, `PUT`, `DELETE faults` | [`FaultsStatus`]; [`FaultsRequest`] → [`FaultsStatus`]; nothing |
-//! | `PUT`, `DELETE faults/cuts` | [`Pair`]; [`Pair`] or null for all; nothing |
+//! | request | answer | at the gateway |
+//! | --- | --- | --- |
+//! | `GET status` | [`Status`] | |
+//! | `GET cloud` | [`Cloud`] | yes |
+//! | `POST check` | [`CheckRequest`] → problems | yes |
+//! | `GET clusters` | ids | its own |
+//! | `GET clusters/ID` | scaffold | its own |
+//! | `PUT clusters/ID` | [`ScaffoldRequest`] → scaffold | its own, as it is: makes and changes nothing |
+//! | `DELETE clusters/ID` | leftovers | |
+//! | `GET clusters/ID/access` | [`Access`] | |
+//! | `PUT`, `DELETE clusters/ID/token` | [`Access`] with a new token; nothing, and the token is of no use any more | |
+//! | `GET machines` | machines | its own |
+//! | `POST machines` | [`CreateRequest`] → machine | its own, workers of the autoscaler |
+//! | `GET machines/ID`, `…/console` | machine; text | its own |
+//! | `DELETE machines/ID` | nothing | its own, workers of the autoscaler |
+//! | `POST machines/ID/start` | nothing | its own |
+//! | `POST machines/ID/stop` | nothing | |
+//! | `PUT machines/ID/tags` | tags; nothing | |
+//! | `GET machines/ID/dial/PORT` with `Upgrade: stream` | 101, then the bytes of that port | |
+//! | `GET images/NAME` | nothing | yes |
+//! | `POST images` | [`CaptureRequest`] → nothing | |
+//! | `POST stop` | [`StopRequest`]; nothing | |
+//! | `GET`, `PUT`, `DELETE faults` | [`FaultsStatus`]; [`FaultsRequest`] → [`FaultsStatus`]; nothing | |
+//! | `PUT`, `DELETE faults/cuts` | [`Pair`]; [`Pair`] or null for all; nothing | |
 //!
-//! With `?faults=off` the operator asks past all faults; `status`, `stop` and `faults` themselves meet none.
-//! Every request carries `Authorization: Bearer TOKEN`. A failure's body is a [`ProviderError`].
+//! With `?faults=off` the operator asks past all faults; `status`, `cloud`, `clusters`, `token`, `stop` and `faults`
+//! themselves meet none. Every request carries `Authorization: Bearer TOKEN`. A failure's body is a [`ProviderError`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -33,7 +42,7 @@ use crate::provider::{Demand, MachineRequest, ProviderError, Tags, UserData};
 use crate::spec::{Network, Role, Shape};
 
 /// The API's version: an agent of another one is told to make way.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What the agent is and has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +73,15 @@ pub struct Status {
     /// What goes wrong on purpose.
     #[serde(default)]
     pub faults: Vec<Fault>,
+}
+
+/// Which cloud answers: all that is said of the agent to machines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cloud {
+    /// The API's version.
+    pub version: u32,
+    /// The agent's random id.
+    pub cloud: CloudId,
 }
 
 /// What shall go wrong from now on: these words and no others.
@@ -103,8 +121,8 @@ pub struct Pair {
     pub b: String,
 }
 
-/// How a machine of a cluster reaches the agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// How a machine of a cluster reaches the agent. Holds a secret: it has no `Debug`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
     /// The gateway's address and port; TLS.
     pub address: SocketAddr,

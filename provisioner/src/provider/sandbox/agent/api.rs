@@ -18,7 +18,7 @@ use super::super::wire::{
     rejected, unavailable,
 };
 use super::faults::edge;
-use super::{Agent, Caller, no_machine};
+use super::{Agent, Caller, failed, files, no_machine, rights};
 use crate::clock;
 use crate::names::{ClusterId, ImageName, MachineId};
 use crate::provider::{MachineRequest, ProviderError, Tags};
@@ -58,9 +58,12 @@ impl IntoResponse for Refusal {
 pub fn routes(agent: Arc<Agent>, door: Door) -> Router {
     Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/cloud", get(cloud))
         .route("/v1/check", post(check))
+        .route("/v1/clusters", get(clusters))
         .route("/v1/clusters/{id}", put(scaffold).get(find_scaffold).delete(sweep))
         .route("/v1/clusters/{id}/access", get(access))
+        .route("/v1/clusters/{id}/token", put(renew).delete(revoke))
         .route("/v1/machines", get(list).post(create))
         .route("/v1/machines/{id}", get(find).delete(delete))
         .route("/v1/machines/{id}/start", post(start))
@@ -105,15 +108,24 @@ async fn authenticate(
 }
 
 fn forbidden() -> Refusal {
-    Refusal(StatusCode::FORBIDDEN, rejected("this token is for one cluster only"))
+    refused(rejected("this token is for one cluster only"))
+}
+
+fn refused(error: ProviderError) -> Refusal {
+    Refusal(StatusCode::FORBIDDEN, error)
 }
 
 fn not_found(error: ProviderError) -> Refusal {
     Refusal(StatusCode::NOT_FOUND, error)
 }
 
+fn no_cluster(id: &ClusterId) -> Refusal {
+    not_found(rejected(format!("there is no cluster {id}")))
+}
+
 fn admin(caller: &Caller) -> Answer<()> {
-    if *caller == Caller::Admin { Ok(()) } else { Err(forbidden()) }
+    let why = "this is the command line's to ask for: a cluster's token makes and deletes workers of its autoscaler";
+    if *caller == Caller::Admin { Ok(()) } else { Err(refused(rejected(why))) }
 }
 
 fn own(caller: &Caller, cluster: &ClusterId) -> Answer<()> {
@@ -139,6 +151,14 @@ async fn status(State(agent): Shared, Extension(caller): Who) -> Answer<Response
     Ok(Json(agent.status()).into_response())
 }
 
+async fn cloud(State(agent): Shared) -> Response {
+    Json(agent.cloud()).into_response()
+}
+
+async fn clusters(State(agent): Shared, Extension(caller): Who) -> Response {
+    Json(agent.clusters(&caller)).into_response()
+}
+
 async fn check(State(agent): Shared, Json(demand): Json<CheckRequest>) -> Response {
     Json(agent.check(&demand)).into_response()
 }
@@ -150,6 +170,10 @@ async fn scaffold(
     Json(request): Json<ScaffoldRequest>,
 ) -> Answer<Response> {
     own(&caller, &id)?;
+    if caller != Caller::Admin {
+        let kept = agent.kept_scaffold(&id, &request).map_err(refused)?;
+        return Ok(Json(kept.ok_or_else(|| no_cluster(&id))?).into_response());
+    }
     let made = to_the_end(async move { agent.scaffold(&id, &request.network).await });
     Ok(Json(made.await?).into_response())
 }
@@ -161,18 +185,36 @@ async fn find_scaffold(
 ) -> Answer<Response> {
     own(&caller, &id)?;
     let found = agent.find_scaffold(&id);
-    Ok(Json(found.ok_or_else(|| not_found(rejected(format!("there is no cluster {id}"))))?).into_response())
+    Ok(Json(found.ok_or_else(|| no_cluster(&id))?).into_response())
 }
 
 async fn sweep(State(agent): Shared, Extension(caller): Who, Path(id): Path<ClusterId>) -> Answer<Response> {
-    own(&caller, &id)?;
+    admin(&caller)?;
     Ok(Json(to_the_end(async move { agent.sweep(&id).await }).await?).into_response())
 }
 
 async fn access(State(agent): Shared, Extension(caller): Who, Path(id): Path<ClusterId>) -> Answer<Response> {
-    own(&caller, &id)?;
-    let found = agent.access(&id);
-    Ok(Json(found.ok_or_else(|| not_found(rejected(format!("there is no cluster {id}"))))?).into_response())
+    admin(&caller)?;
+    Ok(Json(agent.access(&id)?.ok_or_else(|| no_cluster(&id))?).into_response())
+}
+
+async fn renew(State(agent): Shared, Extension(caller): Who, Path(id): Path<ClusterId>) -> Answer<Response> {
+    admin(&caller)?;
+    let token = files::random_hex(32).map_err(failed)?;
+    let known = agent.set_token(&id, token)?;
+    let access = if known { agent.access(&id)? } else { None };
+    Ok(Json(access.ok_or_else(|| no_cluster(&id))?).into_response())
+}
+
+async fn revoke(
+    State(agent): Shared,
+    Extension(caller): Who,
+    Path(id): Path<ClusterId>,
+) -> Answer<StatusCode> {
+    admin(&caller)?;
+    // A cluster that is gone has no token: there is nothing left to do.
+    agent.set_token(&id, String::new())?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn list(State(agent): Shared, Extension(caller): Who, uri: Uri) -> Response {
@@ -189,7 +231,9 @@ async fn create(
     Json(request): Json<CreateRequest>,
 ) -> Answer<Response> {
     own(&caller, &request.tags.cluster)?;
-    let made = to_the_end(async move { agent.create(MachineRequest::from(request)).await });
+    let request = MachineRequest::from(request);
+    rights::may_create(&caller, &request).map_err(refused)?;
+    let made = to_the_end(async move { agent.create(&caller, request).await });
     Ok(Json(made.await?).into_response())
 }
 
@@ -204,7 +248,7 @@ async fn delete(
     Path(id): Path<MachineId>,
 ) -> Answer<StatusCode> {
     // One whose deletion is under way is shown to nobody; whoever asks once more hears of its end, not of its beginning.
-    if agent.may_delete(&caller, &id) {
+    if agent.may_delete(&caller, &id).map_err(refused)? {
         to_the_end(async move { agent.delete(&id).await }).await?;
     }
     Ok(StatusCode::NO_CONTENT)
@@ -250,6 +294,8 @@ async fn dial(
     Path((id, port)): Path<(MachineId, u16)>,
     mut request: Request,
 ) -> Answer<Response> {
+    // Who is inside the cluster reaches its machines without help.
+    admin(&caller)?;
     visible(&agent, &caller, &id)?;
     let mut machine = agent.dial(&id, port).await?;
     let upgrade = hyper::upgrade::on(&mut request);

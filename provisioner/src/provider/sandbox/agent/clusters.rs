@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::super::machine::StepError;
-use super::super::wire::{Access, CheckRequest, rejected, unavailable};
+use super::super::wire::{Access, CheckRequest, ScaffoldRequest, rejected, unavailable};
 use super::super::{start, tree};
 use super::record::{ClusterRecord, VERSION, free_index};
-use super::{Agent, Cluster, dns, failed, files, gateway, used};
+use super::{Agent, Caller, Cluster, dns, failed, files, gateway, rights, used};
 use crate::names::{ClusterId, ImageName};
 use crate::provider::{Leftover, Problem, ProviderError, Scaffold};
 use crate::spec::Network;
@@ -105,22 +105,55 @@ impl Agent {
         Ok(())
     }
 
-    /// How the cluster's machines reach this agent.
-    pub fn access(&self, id: &ClusterId) -> Option<Access> {
+    /// The clusters that the caller may see.
+    pub fn clusters(&self, caller: &Caller) -> Vec<ClusterId> {
+        self.inner().clusters.keys().filter(|id| caller.may_see(id)).cloned().collect()
+    }
+
+    /// The network of a cluster, asked for from inside: it is there as it is, or the wish is refused.
+    pub fn kept_scaffold(
+        &self,
+        id: &ClusterId,
+        request: &ScaffoldRequest,
+    ) -> Result<Option<Scaffold>, ProviderError> {
         let inner = self.inner();
-        let record = &inner.clusters.get(id)?.record;
-        Some(Access {
+        let Some(cluster) = inner.clusters.get(id) else { return Ok(None) };
+        rights::may_scaffold(&cluster.record, request).map(|()| Some(self.shown(id)))
+    }
+
+    /// How the cluster's machines reach this agent.
+    pub fn access(&self, id: &ClusterId) -> Result<Option<Access>, ProviderError> {
+        let inner = self.inner();
+        let Some(cluster) = inner.clusters.get(id) else { return Ok(None) };
+        let record = &cluster.record;
+        if record.token.is_empty() {
+            return Err(rejected(format!("the token of cluster {id} was revoked: ask for a new one")));
+        }
+        Ok(Some(Access {
             address: SocketAddrV4::new(record.gateway(), gateway::PORT).into(),
             fingerprint: self.gateway.fingerprint().to_owned(),
             token: record.token.clone(),
-        })
+        }))
     }
 
-    /// The cluster with this token.
+    /// From now on this is the cluster's token, and no other; none at all if it is empty. Whether there is such a cluster.
+    pub fn set_token(&self, id: &ClusterId, token: String) -> Result<bool, ProviderError> {
+        let record = {
+            let mut inner = self.inner();
+            let Some(cluster) = inner.clusters.get_mut(id) else { return Ok(false) };
+            // In memory first: it counts at once, also for calls that were let in before.
+            cluster.record.token = token;
+            cluster.record.clone()
+        };
+        files::save(&self.cluster_path(id), &record).map_err(failed)?;
+        Ok(true)
+    }
+
+    /// The cluster with this token. A revoked one is empty, and so is that of a request without any: it opens nothing.
     pub fn cluster_of_token(&self, token: &str) -> Option<ClusterId> {
         let inner = self.inner();
-        let found =
-            inner.clusters.values().find(|cluster| super::api::same_secret(&cluster.record.token, token));
+        let mut open = inner.clusters.values().filter(|cluster| !cluster.record.token.is_empty());
+        let found = open.find(|cluster| super::api::same_secret(&cluster.record.token, token));
         found.map(|cluster| cluster.record.id.clone())
     }
 

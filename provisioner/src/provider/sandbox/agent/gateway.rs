@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::super::gateway::NAME;
 use super::super::machine::StepError;
 use super::faults::line::{Line, Lines};
 use super::{Agent, api, files};
@@ -53,7 +54,7 @@ impl Gateway {
         let kept = match files::load::<Kept>(path)? {
             Some(kept) => kept,
             None => {
-                let made = rcgen::generate_simple_self_signed(vec!["continuum-sandbox".to_owned()])
+                let made = rcgen::generate_simple_self_signed(vec![NAME.to_owned()])
                     .map_err(|error| other(error.to_string()))?;
                 let kept =
                     Kept { certificate: made.cert.der().to_vec(), key: made.signing_key.serialize_der() };

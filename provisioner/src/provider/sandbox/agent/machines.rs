@@ -16,7 +16,7 @@ use super::super::machine::{Boot, StepError, cgroup, disk, launch, pause, veth};
 use super::super::tree;
 use super::super::wire::{rejected, unavailable};
 use super::record::{ClusterRecord, PREFIX, Record};
-use super::{Agent, Live, failed, files, no_machine, quota, used};
+use super::{Agent, Caller, Live, failed, files, no_machine, quota, rights, used};
 use crate::clock;
 use crate::names::MachineId;
 use crate::provider::{Machine, MachineRequest, ProviderError, Tags};
@@ -30,10 +30,14 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Agent {
     /// Makes a machine, or finds the one that this token made. Returns when it is recorded; it boots on its own.
-    pub async fn create(self: &Arc<Self>, request: MachineRequest) -> Result<Machine, ProviderError> {
+    pub async fn create(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: MachineRequest,
+    ) -> Result<Machine, ProviderError> {
         self.check_image(&request.image)?;
         tree::layers::touch(self.paths(), &request.image);
-        let (record, cluster, _guard) = match self.reserve(&request)? {
+        let (record, cluster, _guard) = match self.reserve(caller, &request)? {
             Reserved::Fresh { record, cluster, guard } => (record, cluster, guard),
             Reserved::Known { id, lock } => {
                 // It may be on its way to disk right now: its lock is free when that is over.
@@ -68,7 +72,7 @@ impl Agent {
     }
 
     /// Takes an id and an address, or finds the machine of this token.
-    fn reserve(&self, request: &MachineRequest) -> Result<Reserved, ProviderError> {
+    fn reserve(&self, caller: &Caller, request: &MachineRequest) -> Result<Reserved, ProviderError> {
         let id = MachineId(files::random_hex(8).map_err(failed)?);
         let now = clock::now();
         let mut inner = self.inner();
@@ -92,6 +96,8 @@ impl Agent {
                 request.tags.cluster
             ))
         })?;
+        // Under the lock that a revocation takes: after it no call makes a machine, however long it was on its way.
+        rights::still_counts(caller, &cluster)?;
         self.faults().room()?;
         self.limits().admit(&used(&inner).plus(1, &request.shape))?;
         self.check_disk()?;

@@ -19,6 +19,7 @@ pub mod internet;
 pub mod machines;
 pub mod quota;
 pub mod record;
+mod rights;
 pub mod run;
 mod strays;
 pub mod supervise;
@@ -36,7 +37,7 @@ use super::machine::StepError;
 use super::machine::cgroup::Hierarchy;
 use super::machine::process::Process;
 use super::paths::Paths;
-use super::wire::{Status, VERSION, rejected, unavailable};
+use super::wire::{Cloud, Status, VERSION, rejected, unavailable};
 use super::{tree, wire};
 use crate::names::{CloudId, ClusterId, MachineId};
 use crate::provider::{Machine, ProviderError};
@@ -189,6 +190,11 @@ impl Agent {
         Quota { machines: machines.min(self.quota.machines), ..self.quota }
     }
 
+    /// Which cloud this is.
+    pub fn cloud(&self) -> Cloud {
+        Cloud { version: VERSION, cloud: self.cloud.clone() }
+    }
+
     /// The machines that the caller may see.
     pub fn list(&self, caller: &Caller) -> Vec<Machine> {
         let inner = self.inner();
@@ -203,10 +209,13 @@ impl Agent {
         caller.may_see(&live.record.tags.cluster).then(|| live.machine())
     }
 
-    /// Whether there is such a machine, if only until its deletion has ended, and the caller may remove it.
-    pub fn may_delete(&self, caller: &Caller, id: &MachineId) -> bool {
+    /// Whether there is such a machine for the caller, if only until its deletion has ended; an error if it is not the
+    /// caller's to delete.
+    pub fn may_delete(&self, caller: &Caller, id: &MachineId) -> Result<bool, ProviderError> {
         let inner = self.inner();
-        inner.machines.get(id).is_some_and(|live| caller.may_see(&live.record.tags.cluster))
+        let seen = |live: &&Live| caller.may_see(&live.record.tags.cluster);
+        let Some(live) = inner.machines.get(id).filter(seen) else { return Ok(false) };
+        rights::may_delete(caller, &live.record).map(|()| true)
     }
 
     /// The last part of a machine's console.

@@ -60,7 +60,7 @@ pub struct ClusterRecord {
     pub index: u8,
     /// Whether its machines reach the outside.
     pub internet: bool,
-    /// What its machines show at the gateway: a secret.
+    /// What its machines show at the gateway: a secret; empty once it was revoked, then nothing opens it.
     pub token: String,
 }
 
