@@ -1,13 +1,14 @@
 //! Whoever has lost the lease touches no machine any more: asked before every call that changes something.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use provisioner::names::{CloudId, ClusterId, ClusterName, MachineId};
 use provisioner::provider::{
-    Demand, Leftover, Machine, MachineRequest, Problem, Provider, ProviderError, Scaffold, Scope, Stream,
-    Tags,
+    Demand, Grant, Leftover, Machine, MachineRequest, Problem, Provider, ProviderError, Scaffold, Scope,
+    Stream, Tags,
 };
 use provisioner::spec::{Network, Shape};
 
@@ -84,6 +85,14 @@ impl Provider for Fenced {
     async fn sweep(&self, cluster: &ClusterId) -> Result<Vec<Leftover>, ProviderError> {
         self.check()?;
         self.inner.sweep(cluster).await
+    }
+    async fn grant(&self, cluster: &ClusterId, file: &Path) -> Result<Grant, ProviderError> {
+        self.check()?;
+        self.inner.grant(cluster, file).await
+    }
+    async fn revoke(&self, cluster: &ClusterId) -> Result<(), ProviderError> {
+        self.check()?;
+        self.inner.revoke(cluster).await
     }
     async fn dial(&self, machine: &Machine, port: u16) -> Result<Stream, ProviderError> {
         self.inner.dial(machine, port).await

@@ -16,6 +16,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::Write;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -28,8 +29,8 @@ use secrecy::SecretSlice;
 use crate::ledger::Ledger;
 use crate::names::{CloudId, ClusterId, ClusterName, MachineId};
 use crate::provider::{
-    Demand, Leftover, Machine, MachineRequest, Problem, Provider, ProviderError, Scaffold, Scope, Stream,
-    Tags,
+    Demand, Grant, Leftover, Machine, MachineRequest, Problem, Provider, ProviderError, Scaffold, Scope,
+    Stream, Tags,
 };
 use crate::reconcile::Parts;
 use crate::remote::{Done, Job, Remote, RemoteError, Target};
@@ -260,6 +261,12 @@ impl Provider for Cloud {
     }
     async fn sweep(&self, cluster: &ClusterId) -> Result<Vec<Leftover>, ProviderError> {
         self.points.of("provider.sweep", self.inner.sweep(cluster)).await
+    }
+    async fn grant(&self, cluster: &ClusterId, file: &Path) -> Result<Grant, ProviderError> {
+        self.points.of("provider.grant", self.inner.grant(cluster, file)).await
+    }
+    async fn revoke(&self, cluster: &ClusterId) -> Result<(), ProviderError> {
+        self.points.of("provider.revoke", self.inner.revoke(cluster)).await
     }
     async fn dial(&self, machine: &Machine, port: u16) -> Result<Stream, ProviderError> {
         self.inner.dial(machine, port).await

@@ -16,6 +16,7 @@ pub mod diagnostic;
 pub mod duration;
 pub mod env;
 pub mod events;
+pub mod handover;
 pub mod keys;
 pub mod ledger;
 pub mod names;

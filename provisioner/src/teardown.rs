@@ -43,8 +43,8 @@ pub enum DownError {
     Cloud(#[from] ProviderError),
 }
 
-/// Sweeps before it gives up on what stays: clouds free ports and addresses some seconds after the machines.
-const SWEEPS: u32 = 5;
+/// Questions before it gives up on what stays: clouds free ports and addresses some seconds after the machines.
+const ASKED: u32 = 5;
 
 /// The ids under which clusters of this name are in the cloud, each with its machines: what a teardown
 /// without a ledger goes by. A network without machines counts too. More than one: the person says which.
@@ -80,6 +80,8 @@ pub async fn down(
         let why = format!("cluster id {cluster} has no name in front of its random part");
         return Ok(Down::Stopped(Stop::Defect { why }));
     };
+    // From now on the daemon can make nothing more, whether it still runs or not.
+    patiently(&clock, || provider.revoke(&cluster), |()| false).await?;
     let mut engine = Reconciler::new(parts, ledger, Limits::default());
     engine.close(Closing { at: clock.now(), grace_secs: grace.as_secs() });
     // Without a single row there is no settle time that a row's age would wait for.
@@ -119,14 +121,23 @@ async fn sweep(
     cluster: &ClusterId,
     clock: &crate::clock::Clock,
 ) -> Result<Vec<Leftover>, ProviderError> {
+    patiently(clock, || provider.sweep(cluster), |left| !left.is_empty()).await
+}
+
+/// Asks again, a few times, where the cloud does not answer or its answer is `not_yet` the one that is wanted.
+async fn patiently<T, F: Future<Output = Result<T, ProviderError>>>(
+    clock: &crate::clock::Clock,
+    ask: impl Fn() -> F,
+    not_yet: impl Fn(&T) -> bool,
+) -> Result<T, ProviderError> {
     let mut tried = 1;
     loop {
-        let result = provider.sweep(cluster).await;
+        let result = ask().await;
         let passes = match &result {
-            Ok(left) => !left.is_empty(),
+            Ok(answer) => not_yet(answer),
             Err(error) => matches!(error, ProviderError::Unavailable { .. }),
         };
-        if !passes || tried == SWEEPS {
+        if !passes || tried == ASKED {
             return result;
         }
         clock.sleep(Duration::from_secs(1 << tried)).await;

@@ -84,7 +84,7 @@ fn image(reference: &str) -> Result<Artifact, BundleError> {
     })?;
     let name = parsed.repository.rsplit('/').next().unwrap_or_default().to_owned();
     let (image, version) = (Some(reference.to_owned()), parsed.version);
-    Ok(Artifact { name, version, image, digest: None, files: BTreeMap::new() })
+    Ok(Artifact { name, version, image, digest: None, own: false, files: BTreeMap::new() })
 }
 
 /// Every artifact of the recipes once. Recipes may share one only if they mean the same.

@@ -10,7 +10,7 @@ fn artifact(name: &str, url: &str, content: &[u8], member: Option<&str>) -> Arti
     let upstream =
         Upstream { url: url.into(), sha256: hash_bytes(content), member: member.map(str::to_owned) };
     let files = [("amd64".to_owned(), upstream)].into();
-    Artifact { name: name.into(), version: "1".into(), image: None, digest: None, files }
+    Artifact { name: name.into(), version: "1".into(), image: None, digest: None, own: false, files }
 }
 
 fn recipe(name: &str, artifacts: Vec<Artifact>) -> RecipeFile {

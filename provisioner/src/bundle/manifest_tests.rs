@@ -31,7 +31,7 @@ fn wants_file(version: &str, sha256: &str, member: Option<&str>) -> Artifact {
     let upstream =
         Upstream { url: "https://up/x".into(), sha256: sha256.repeat(64), member: member.map(str::to_owned) };
     let files = [("amd64".to_owned(), upstream)].into();
-    Artifact { name: "x".into(), version: version.into(), image: None, digest: None, files }
+    Artifact { name: "x".into(), version: version.into(), image: None, digest: None, own: false, files }
 }
 
 fn wants_image(reference: &str, digest: Option<&str>) -> Artifact {

@@ -53,7 +53,7 @@ impl Lab {
 
 fn wants(name: &str, version: &str, image: Option<&str>) -> Artifact {
     let (name, version) = (name.into(), version.into());
-    Artifact { name, version, image: image.map(str::to_owned), digest: None, files: [].into() }
+    Artifact { name, version, image: image.map(str::to_owned), digest: None, own: false, files: [].into() }
 }
 
 #[test]

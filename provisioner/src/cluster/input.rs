@@ -10,12 +10,15 @@ use crate::bundle::{self, Bundle, BundleError, Origin};
 use crate::cache::{self, NoCache};
 use crate::cluster_file::{self, Loaded, Warning};
 use crate::diagnostic;
-use crate::names::ClusterName;
+use crate::handover::has_elastic_pools;
+use crate::names::{ClusterName, NameError, RecipeName};
+use crate::policy::Policy;
 use crate::provider;
 use crate::recipe::load;
 use crate::recipe::model::RecipeFile;
 use crate::recipe::{self, Blobs, Cookbook};
-use crate::spec::Spec;
+use crate::remote::Blob;
+use crate::spec::{Role, Spec};
 use crate::state::{StateDir, StateError};
 use crate::templates::Templates;
 
@@ -38,6 +41,8 @@ pub struct Given {
 pub struct Input {
     /// What was asked for, steps included.
     pub spec: Spec,
+    /// What the autoscaler may do with its pools.
+    pub policy: Policy,
     /// What renders the steps.
     pub scripts: WithImages,
     /// What is probably not meant.
@@ -76,6 +81,9 @@ pub enum InputError {
     /// No state folder.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A name that cannot be.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// No cache folder.
     #[error(transparent)]
     Cache(#[from] NoCache),
@@ -90,22 +98,55 @@ pub fn read(given: &Given) -> Result<Input, InputError> {
     let loaded = cluster_file::read(&text, &shown, templates.shelf()).map_err(InputError::File)?;
     let cookbook = load::cookbook(given.recipes.as_deref()).map_err(InputError::Recipes)?;
     let warnings = warnings(&loaded, &cookbook);
-    let mut spec = loaded.spec;
+    let (mut spec, policy) = (loaded.spec, loaded.policy);
     let bundle = open_bundle(given.bundle.as_deref())?;
-    let (blobs, origins) = blobs(&cookbook, bundle.as_ref());
+    let (mut blobs, origins) = blobs(&cookbook, bundle.as_ref());
     let artifacts = blobs.files.len();
+    if has_elastic_pools(&spec) {
+        with_autoscaler(&mut spec)?;
+        blobs.files.extend(own_programs(&cookbook)?);
+    }
     let recipes = cookbook.resolve(&mut spec, blobs).map_err(InputError::Recipes)?;
     let images = images::kept(&StateDir::of(&spec.cluster)?)?;
     images::add_steps(&mut spec, &images).map_err(ImageError::from)?;
     let scripts = WithImages { recipes, images };
     Ok(Input {
         spec,
+        policy,
         scripts,
         warnings,
         built: origins.into_iter().filter(|origin| *origin == Origin::Built).count(),
         artifacts,
         bundle: bundle.map(|bundle| bundle.path),
     })
+}
+
+/// Front-ends of a cluster with elastic pools have the autoscaler, whatever the template says.
+fn with_autoscaler(spec: &mut Spec) -> Result<(), NameError> {
+    let recipe = RecipeName::new("autoscaler")?;
+    for pool in spec.pools.values_mut().filter(|pool| pool.role == Role::FrontEnd) {
+        if !pool.recipes.contains(&recipe) {
+            pool.recipes.push(recipe.clone());
+        }
+    }
+    Ok(())
+}
+
+/// The programs of continuum's own that recipes install: they lie beside this one. One that is not there is in no bundle
+/// either, which is said with the other artifacts that are missing.
+fn own_programs(cookbook: &Cookbook) -> Result<BTreeMap<String, Blob>, InputError> {
+    let Some(folder) = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())) else {
+        return Ok(BTreeMap::new());
+    };
+    let store = bundle::Store::open(&cache::folder()?)?;
+    let mut found = BTreeMap::new();
+    for artifact in cookbook.recipes().flat_map(|recipe| &recipe.file.artifacts).filter(|artifact| artifact.own) {
+        let path = folder.join(&artifact.name);
+        if path.is_file() {
+            found.insert(artifact.name.clone(), store.add_file(&path)?);
+        }
+    }
+    Ok(found)
 }
 
 /// What is probably not meant: in the file itself, and machines that are too small for their recipes.
@@ -184,7 +225,12 @@ fn blobs(cookbook: &Cookbook, bundle: Option<&Bundle>) -> (Blobs, Vec<Origin>) {
 /// The recipe files that ship, or those of a folder beside them: what a bundle must serve.
 pub fn recipe_files(folder: Option<&Path>) -> Result<Vec<RecipeFile>, InputError> {
     let cookbook = load::cookbook(folder).map_err(InputError::Recipes)?;
-    Ok(cookbook.recipes().map(|recipe| recipe.file.clone()).collect())
+    // What is continuum's own lies beside it, not in a bundle.
+    let bundled = |mut file: RecipeFile| {
+        file.artifacts.retain(|artifact| !artifact.own);
+        file
+    };
+    Ok(cookbook.recipes().map(|recipe| bundled(recipe.file.clone())).collect())
 }
 
 #[cfg(test)]

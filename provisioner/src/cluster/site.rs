@@ -287,6 +287,11 @@ impl Site {
         self.keys.operators = operators.to_vec();
     }
 
+    /// Everybody who may log in to this cluster's machines: this computer, and further people.
+    pub fn authorized(&self, others: &[String]) -> Vec<String> {
+        self.keys.keys.authorized(others)
+    }
+
     /// What the engine works with.
     pub fn parts(&self, scripts: Arc<dyn Scripts>, events: Sink) -> Parts {
         let remote = SshRemote::new(Arc::clone(&self.provider), self.operator.clone(), self.dir.logs());

@@ -9,12 +9,16 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::bake::Bake;
+use super::daemon::Given;
+use super::images::WithImages;
 use super::input::Input;
 use super::site::Site;
+use crate::handover::{HandoverError, has_elastic_pools};
 use crate::ledger::Ledger;
 use crate::names::{ImageName, MachineName, PoolName};
-use crate::plan::{Limits, Plan, Stop, lost_front_end};
-use crate::provider::{Demand, Problem, ProviderError};
+use crate::plan::{Limits, Plan, Stop, lost_front_end, owner_of};
+use crate::policy::Policy;
+use crate::provider::{Demand, Owner, Problem, ProviderError};
 use crate::recipe::{Hook, Host, RenderError};
 use crate::reconcile::{Ended, Parts, Reconciler};
 use crate::remote::{Job, RemoteError, Target};
@@ -52,6 +56,20 @@ pub enum UpError {
         /// The last lines of the check.
         why: String,
     },
+    /// The autoscaler does not take what it is handed.
+    #[error("{machine}: the autoscaler could not be configured: {why}")]
+    Daemon {
+        /// Where.
+        machine: MachineName,
+        /// The last lines of its hook.
+        why: String,
+    },
+    /// What is handed to it.
+    #[error("the autoscaler's configuration")]
+    Handover(#[from] HandoverError),
+    /// No random bytes.
+    #[error(transparent)]
+    Site(Box<super::site::SiteError>),
     /// The kubeconfig could not be written.
     #[error("the kubeconfig could not be written")]
     Kubeconfig(#[from] StateError),
@@ -63,6 +81,7 @@ pub struct Up {
     engine: Reconciler,
     parts: Parts,
     before: Ledger,
+    daemon: Option<ForDaemon>,
 }
 
 /// What `up` is about to do.
@@ -93,6 +112,15 @@ impl Outlook {
     }
 }
 
+/// A spec in which no pool of the daemon's has a minimum: nobody makes it before there is a daemon.
+fn without_minima(spec: &Spec) -> Spec {
+    let mut spec = spec.clone();
+    for pool in spec.pools.values_mut().filter(|pool| owner_of(pool) == Owner::Autoscaler) {
+        pool.size = 0..=*pool.size.end();
+    }
+    spec
+}
+
 /// A run for a spec of the caller's own.
 pub fn of(
     site: &Site,
@@ -103,13 +131,26 @@ pub fn of(
 ) -> Up {
     let parts = site.parts(scripts, events);
     let engine = Reconciler::new(parts.clone(), site.ledger.clone(), limits);
-    Up { spec, engine, parts, before: site.ledger.clone() }
+    Up { spec, engine, parts, before: site.ledger.clone(), daemon: None }
 }
 
 /// Prepares `up` of a cluster. `accept_lost`: a person said that machines which are gone together are lost.
 pub fn prepare(site: &Site, input: Input, events: crate::events::Sink, accept_lost: bool) -> Up {
     let limits = Limits { accept_vanished: accept_lost, ..Limits::default() };
-    of(site, input.spec, Arc::new(input.scripts), events, limits)
+    let scripts = Arc::new(input.scripts);
+    let daemon = has_elastic_pools(&input.spec).then(|| ForDaemon {
+        policy: input.policy,
+        scripts: Arc::clone(&scripts),
+        operators: site.authorized(&input.spec.operators),
+    });
+    Up { daemon, ..of(site, input.spec, scripts, events, limits) }
+}
+
+/// What the daemon of a cluster with elastic pools gets, beside the spec.
+struct ForDaemon {
+    policy: Policy,
+    scripts: Arc<WithImages>,
+    operators: Vec<String>,
 }
 
 impl Up {
@@ -183,6 +224,21 @@ impl Up {
     pub async fn run(&mut self, cancel: &CancellationToken) -> Result<Ended, UpError> {
         if let Some(stop) = Stop::closing(&self.before) {
             return Ok(Ended::Stopped(stop));
+        }
+        let Some(daemon) = &self.daemon else { return Ok(self.engine.settle(&self.spec, cancel).await?) };
+        let ended = self.engine.settle(&without_minima(&self.spec), cancel).await?;
+        if ended != Ended::Settled {
+            return Ok(ended);
+        }
+        if let Some(front_end) = self.engine.front_end() {
+            let given = Given {
+                ledger: self.engine.ledger(),
+                spec: &self.spec,
+                policy: &daemon.policy,
+                scripts: &daemon.scripts,
+                operators: &daemon.operators,
+            };
+            super::daemon::hand_over(&given, &self.parts, &front_end).await?;
         }
         Ok(self.engine.settle(&self.spec, cancel).await?)
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -201,6 +202,15 @@ pub struct Scaffold {
     pub cloud: CloudId,
 }
 
+/// What a daemon on a front-end asks this cloud with: the narrowest credential that the cloud has, for one cluster.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// How it connects; names the file that [`secret`](Self::secret) is put into.
+    pub config: Config,
+    /// What proves who it is.
+    pub secret: SecretString,
+}
+
 /// Something of ours that a sweep could not remove.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leftover {
@@ -340,6 +350,11 @@ pub trait Provider: Send + Sync {
     /// Deletes whatever else is left of a cluster, in dependency order; returns what stayed, with its blocker.
     /// Machines are not swept: the plan deletes them first.
     async fn sweep(&self, cluster: &ClusterId) -> Result<Vec<Leftover>, ProviderError>;
+    /// Lets a daemon ask for workers of this cluster, and for nothing else. `file` is where it will find the secret. Asked
+    /// again it is the same grant, or a new one in place of it.
+    async fn grant(&self, cluster: &ClusterId, file: &Path) -> Result<Grant, ProviderError>;
+    /// Ends every grant of a cluster: from now on nothing is made for it. No grant is Ok.
+    async fn revoke(&self, cluster: &ClusterId) -> Result<(), ProviderError>;
     /// A stream to a port of a machine: direct, through a bastion, or into a namespace.
     async fn dial(&self, machine: &Machine, port: u16) -> Result<Stream, ProviderError>;
     /// The last lines that the machine wrote to its console.

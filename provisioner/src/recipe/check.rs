@@ -103,6 +103,7 @@ fn declared(recipe: &Recipe) -> impl Iterator<Item = (&'static str, Hook)> {
             "kubeconfig" => Hook::Kubeconfig,
             "settled" => Hook::Settled,
             "load_image" => Hook::LoadImage,
+            "daemon" => Hook::Daemon,
             _ => Hook::Bake,
         };
         (key, hook)

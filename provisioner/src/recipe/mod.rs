@@ -92,6 +92,8 @@ pub enum Hook {
     LoadImage,
     /// Ends the baking of an image.
     Bake,
+    /// Puts the daemon's configuration in place and lets it obey.
+    Daemon,
 }
 
 /// A recipe cannot be rendered for this machine. Found at plan time wherever it can be.

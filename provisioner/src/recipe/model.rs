@@ -91,7 +91,10 @@ pub struct Artifact {
     /// The image's digest, where it is known.
     #[serde(default)]
     pub digest: Option<String>,
-    /// Upstream's file by architecture (`amd64`, `arm64`); empty for images.
+    /// It is a program of continuum's own, and lies beside the one that runs.
+    #[serde(default)]
+    pub own: bool,
+    /// Upstream's file by architecture (`amd64`, `arm64`); empty for images and for continuum's own.
     #[serde(default)]
     pub files: BTreeMap<String, Upstream>,
 }
@@ -214,6 +217,11 @@ pub struct Hooks {
     /// Run last when the `image` stage is baked into an image: stops services, moves data to where an image keeps it.
     #[serde(default)]
     pub bake: Option<Script>,
+    /// Run on a front-end whenever the daemon's configuration may have changed: puts `config.json` and `token` of
+    /// `$CONTINUUM_FILES` in place, and starts the daemon or lets it read them. `$1` is a ledger's id: its object is made if
+    /// this is the first time.
+    #[serde(default)]
+    pub daemon: Option<Script>,
 }
 
 /// The smallest machine that software works on.

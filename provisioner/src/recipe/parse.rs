@@ -97,6 +97,7 @@ pub(super) fn hooks(hooks: &Hooks) -> impl Iterator<Item = (&'static str, &Scrip
         ("settled", &hooks.settled),
         ("load_image", &hooks.load_image),
         ("bake", &hooks.bake),
+        ("daemon", &hooks.daemon),
     ]
     .into_iter()
     .filter_map(|(key, script)| Some((key, script.as_ref()?)))
@@ -175,8 +176,9 @@ impl Checker<'_> {
     fn artifact(&mut self, artifact: &Artifact) {
         let name = &artifact.name;
         let is_image = artifact.image.is_some();
-        if is_image != artifact.files.is_empty() {
-            self.say(name, format!("artifact {name:?} must have either `image` or `files`"));
+        let kinds = [is_image, !artifact.files.is_empty(), artifact.own];
+        if kinds.iter().filter(|kind| **kind).count() != 1 {
+            self.say(name, format!("artifact {name:?} must have either `image`, `files` or `own: true`"));
         }
         if artifact.digest.is_some() && !is_image {
             self.say(name, format!("artifact {name:?}: only an image has a digest"));

@@ -159,13 +159,25 @@ fn missing(recipe: &Recipe, artifact: &Artifact, arch: &str) -> Problem {
         || format!("{} {}", artifact.name, artifact.version),
         |image| format!("{} ({image})", artifact.name),
     );
-    let message =
-        format!("artifact {what} for {arch} is in no bundle (make one with `continuum bundle create`)");
+    let message = match artifact.own {
+        true => format!("the program {} is not beside continuum: install both from one build", artifact.name),
+        false => format!("artifact {what} for {arch} is in no bundle (make one with `continuum bundle create`)"),
+    };
     let place = format!("{}/{RECIPE_FILE}", recipe.folder);
     Problem::with(&place, recipe.place_of_artifact(&artifact.name).as_ref(), message)
 }
 
 impl Resolved {
+    /// The recipes of the cluster: folder, then file and text.
+    pub fn texts(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        self.recipes.values().map(|recipe| (recipe.folder.clone(), recipe.texts.clone())).collect()
+    }
+
+    /// The artifacts at hand.
+    pub fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
     /// The steps of a pool, in order.
     fn steps(&self, pool: &PoolName) -> Vec<Step> {
         let Some(pool) = self.pools.get(pool) else { return vec![] };
@@ -343,6 +355,7 @@ fn pick(hooks: &Hooks, hook: Hook) -> (&'static str, Option<&Script>) {
         Hook::Settled => ("settled", &hooks.settled),
         Hook::LoadImage => ("load_image", &hooks.load_image),
         Hook::Bake => ("bake", &hooks.bake),
+        Hook::Daemon => ("daemon", &hooks.daemon),
     };
     (key, script.as_ref())
 }

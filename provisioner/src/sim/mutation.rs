@@ -3,6 +3,7 @@
 //! They wrap the engine's decisions, its store and its cloud from outside; the engine itself has no test code.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use crate::ledger::{Ledger, Phase};
 use crate::names::{CloudId, ClusterId, ClusterName, MachineId};
 use crate::plan::{Action, Observation, Plan, plan};
 use crate::provider::{
-    Demand, Leftover, Machine, MachineRequest, Problem, Provider, ProviderError, Scaffold, Scope, Stream,
-    Tags,
+    Demand, Grant, Leftover, Machine, MachineRequest, Problem, Provider, ProviderError, Scaffold, Scope,
+    Stream, Tags,
 };
 use crate::reconcile::{Parts, Planner};
 use crate::spec::{Network, Shape, Spec};
@@ -268,6 +269,12 @@ impl Provider for Hasty {
     }
     async fn sweep(&self, cluster: &ClusterId) -> Result<Vec<Leftover>, ProviderError> {
         self.0.sweep(cluster).await
+    }
+    async fn grant(&self, cluster: &ClusterId, file: &Path) -> Result<Grant, ProviderError> {
+        self.0.grant(cluster, file).await
+    }
+    async fn revoke(&self, cluster: &ClusterId) -> Result<(), ProviderError> {
+        self.0.revoke(cluster).await
     }
     async fn dial(&self, machine: &Machine, port: u16) -> Result<Stream, ProviderError> {
         self.0.dial(machine, port).await

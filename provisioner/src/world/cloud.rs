@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,8 +12,8 @@ use super::{BOOT, CALL, Effect, Fate, Landing, Made, SETTLE, Scene, Seat, State,
 use crate::ledger::Ledger;
 use crate::names::{CloudId, ClusterId, ClusterName, MachineId};
 use crate::provider::{
-    Demand, Leftover, Machine, MachineRequest, MachineState, Problem, Provider, ProviderError, Scaffold,
-    Scope, Stream, Tags,
+    Demand, Grant, Leftover, Machine, MachineRequest, MachineState, Problem, Provider, ProviderError,
+    Scaffold, Scope, Stream, Tags,
 };
 use crate::spec::{Network, Shape};
 
@@ -367,6 +368,12 @@ impl Provider for World {
             Ok(Vec::new())
         })
         .await
+    }
+    async fn grant(&self, cluster: &ClusterId, _: &Path) -> Result<Grant, ProviderError> {
+        Err(ProviderError::Rejected { message: format!("{cluster} is in memory: no daemon runs in it") })
+    }
+    async fn revoke(&self, _: &ClusterId) -> Result<(), ProviderError> {
+        Ok(())
     }
     async fn dial(&self, machine: &Machine, _: u16) -> Result<Stream, ProviderError> {
         Err(ProviderError::Rejected { message: format!("{} is in memory: it has no ports", machine.id) })

@@ -35,7 +35,9 @@ impl Scripts for WorldScripts {
             Hook::Drain => "drain",
             Hook::Uncordon => "uncordon",
             Hook::Forget => "forget",
-            Hook::Kubeconfig | Hook::Settled | Hook::LoadImage | Hook::Bake => return Ok(Vec::new()),
+            Hook::Kubeconfig | Hook::Settled | Hook::LoadImage | Hook::Bake | Hook::Daemon => {
+                return Ok(Vec::new());
+            }
         };
         Ok(vec![script.to_owned()])
     }

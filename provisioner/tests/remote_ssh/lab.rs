@@ -13,7 +13,7 @@ use provisioner::names::{
     CloudId, ClusterId, ClusterName, LedgerId, MachineId, MachineName, PoolName, ShapeName,
 };
 use provisioner::provider::{
-    Demand, Leftover, Machine, MachineRequest, MachineState, Owner, Problem, Provider, ProviderError,
+    Demand, Grant, Leftover, Machine, MachineRequest, MachineState, Owner, Problem, Provider, ProviderError,
     Scaffold, Scope, Stream, Tags,
 };
 use provisioner::quantity::{Cpu, Memory};
@@ -244,6 +244,12 @@ macro_rules! dial_only {
                 no()
             }
             async fn sweep(&self, _: &ClusterId) -> Result<Vec<Leftover>, ProviderError> {
+                no()
+            }
+            async fn grant(&self, _: &ClusterId, _: &Path) -> Result<Grant, ProviderError> {
+                no()
+            }
+            async fn revoke(&self, _: &ClusterId) -> Result<(), ProviderError> {
                 no()
             }
             async fn dial(&self, machine: &Machine, port: u16) -> Result<Stream, ProviderError> {

@@ -17,7 +17,7 @@ pub mod start;
 pub mod tree;
 pub mod wire;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,8 +25,8 @@ use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Demand, Leftover, Machine, MachineRequest, Problem, Provider, ProviderError, Scaffold, Scope, Stream,
-    Tags,
+    Demand, Grant, Leftover, Machine, MachineRequest, Problem, Provider, ProviderError, Scaffold, Scope,
+    Stream, Tags,
 };
 use crate::names::{CloudId, ClusterId, ClusterName, ImageName, MachineId};
 use crate::spec::{Network, Shape};
@@ -229,6 +229,26 @@ impl Provider for SandboxProvider {
     }
     async fn sweep(&self, cluster: &ClusterId) -> Result<Vec<Leftover>, ProviderError> {
         self.client.call(Method::DELETE, &format!("clusters/{cluster}"), &()).await?.value()
+    }
+    async fn grant(&self, cluster: &ClusterId, file: &Path) -> Result<Grant, ProviderError> {
+        let access = match self.client.get::<Access>(&format!("clusters/{cluster}/access")).await {
+            // It was revoked once, as a `cluster down` does that did not come to its end.
+            Err(ProviderError::Rejected { .. }) => {
+                self.client.call(Method::PUT, &format!("clusters/{cluster}/token"), &()).await?.value()?
+            }
+            other => other?,
+        };
+        let Access { address, fingerprint, token } = access;
+        let config = gateway::Access { address, certificate: fingerprint, token_file: file.to_owned() };
+        Ok(Grant { config: super::Config::SandboxGateway(config), secret: token.into() })
+    }
+    async fn revoke(&self, cluster: &ClusterId) -> Result<(), ProviderError> {
+        match self.client.find_status(&format!("clusters/{cluster}")).await? {
+            false => Ok(()),
+            true => {
+                self.client.call(Method::DELETE, &format!("clusters/{cluster}/token"), &()).await.map(|_| ())
+            }
+        }
     }
     async fn dial(&self, machine: &Machine, port: u16) -> Result<Stream, ProviderError> {
         self.client.dial(machine, port).await

@@ -1,0 +1,182 @@
+//! The autoscaler of a cluster, from both sides: `up` hands over to it, and it puts itself together from that.
+//!
+//! ```text
+//! up: grant of the cloud + spec + policy + recipes ─► config.json, token ─► the recipe's hook `daemon` on the front-end
+//! daemon: config.json ─► keys of its own, provider at the gateway, SSH ─► the parts that its engine works with
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretSlice};
+
+use super::images::{self, WithImages};
+use super::keys::ClusterKeys;
+use super::site::draw;
+use super::up::UpError;
+use crate::clock::Clock;
+use crate::events::Sink;
+use crate::handover::{Artifacts, Content, Handover, HandoverError, VERSION};
+use crate::keys::{Keys, KeysError};
+use crate::ledger::Ledger;
+use crate::names::{LedgerId, NameError};
+use crate::policy::Policy;
+use crate::provider::{Grant, Provider};
+use crate::recipe::{Hook, Host, Scripts};
+use crate::reconcile::Parts;
+use crate::remote::{Job, JobFile, Remote, SshRemote, Target};
+use crate::spec::Spec;
+use crate::store::Store;
+
+/// Where the daemon's files are on a front-end.
+pub const FOLDER: &str = "/etc/continuum/autoscaler";
+/// The cloud's secret there.
+pub const TOKEN: &str = "token";
+/// What was handed over.
+pub const CONFIG: &str = "config.json";
+/// Where machines of a sandbox, and front-ends of any cloud, have artifacts by their hash.
+pub const BLOBS: &str = "/var/lib/continuum/shared";
+/// Starting the daemon takes seconds; the first time it waits until its caches have seen the whole cluster.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What `up` hands over.
+pub struct Given<'a> {
+    /// The command line's own ledger: which cluster, and in which cloud.
+    pub ledger: &'a Ledger,
+    /// What was asked for, prepared images included.
+    pub spec: &'a Spec,
+    /// What the daemon may do.
+    pub policy: &'a Policy,
+    /// The recipes and the images of the user's own.
+    pub scripts: &'a WithImages,
+    /// Everybody who may log in to the cluster's machines.
+    pub operators: &'a [String],
+}
+
+/// Puts the daemon's configuration onto the front-end and lets the daemon obey it. Whether anything changed. Repeatable.
+pub async fn hand_over(
+    given: &Given<'_>,
+    parts: &Parts,
+    (target, host): &(Target, Host),
+) -> Result<bool, UpError> {
+    let at = |source| UpError::Remote { machine: target.name.clone(), source };
+    let cluster = &given.ledger.cluster;
+    let grant = parts.provider.grant(cluster, &Path::new(FOLDER).join(TOKEN)).await?;
+    let question = format!("cat {FOLDER}/ledger 2>/dev/null || :");
+    let known = parts.remote.ask(target, &question).await.map_err(at)?;
+    let known = String::from_utf8_lossy(known.expose_secret()).trim().to_owned();
+    let ledger = match known.is_empty() {
+        true => draw(12).map_err(|error| UpError::Site(Box::new(error)))?,
+        false => known,
+    };
+    let handover = handover(given, &grant, LedgerId(ledger.clone()));
+    let config = serde_json::to_vec_pretty(&handover).map_err(HandoverError::from)?;
+    let mut changed = false;
+    for (index, script) in given.scripts.hook(host, Hook::Daemon)?.into_iter().enumerate() {
+        let token: SecretSlice<u8> = grant.secret.expose_secret().as_bytes().to_vec().into();
+        let file = |name: &str, content| JobFile { name: name.to_owned(), content };
+        let job = Job {
+            unit: format!("continuum-daemon-{}-{index}", parts.clock.now().as_millisecond()),
+            script: format!("set -- {ledger}\n{script}"),
+            files: vec![file(CONFIG, config.clone().into()), file(TOKEN, token)],
+            blobs: Vec::new(),
+            timeout: LIMIT,
+        };
+        let done = parts.remote.run(target, &job).await.map_err(at)?;
+        if done.status != 0 {
+            return Err(UpError::Daemon { machine: target.name.clone(), why: done.tail.join("\n") });
+        }
+        changed |= done.changed;
+    }
+    Ok(changed)
+}
+
+fn handover(given: &Given<'_>, grant: &Grant, ledger: LedgerId) -> Handover {
+    let blobs = given.scripts.recipes.blobs();
+    let files = blobs.files.iter().map(|(name, blob)| (name.clone(), Content::from(blob))).collect();
+    let mut spec = given.spec.clone();
+    spec.provider = grant.config.clone();
+    // Its reader makes them again from the recipes.
+    spec.pools.values_mut().for_each(|pool| pool.steps.clear());
+    Handover {
+        version: VERSION,
+        cluster: given.ledger.cluster.clone(),
+        cloud: given.ledger.cloud.clone(),
+        ledger,
+        spec,
+        policy: given.policy.clone(),
+        recipes: given.scripts.recipes.texts(),
+        artifacts: Artifacts { arch: blobs.arch.clone(), files },
+        images: given.scripts.images.iter().map(Content::from).collect(),
+        operators: given.operators.to_vec(),
+        shadow: false,
+    }
+}
+
+/// Why a daemon cannot put itself together.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// What was handed over.
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
+    /// Its own keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// A name that cannot be.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+/// The parts of a daemon's engine, but for what the caller brings.
+pub struct Assembled {
+    /// What was asked for, with the steps of every pool.
+    pub spec: Spec,
+    /// Scripts on its machines, over SSH with its own key.
+    pub ssh: SshRemote,
+    /// What renders scripts.
+    pub scripts: Arc<dyn Scripts>,
+    keys: ClusterKeys,
+}
+
+/// Puts together what was handed over. `state` is the daemon's own folder: its keys are made there once, and stay there.
+pub fn assemble(
+    handover: &Handover,
+    provider: &Arc<dyn Provider>,
+    state: &Path,
+) -> Result<Assembled, AssembleError> {
+    let (mut spec, recipes) = handover.resolve(Path::new(BLOBS))?;
+    let images: Vec<_> = handover.images.iter().map(|image| image.below(Path::new(BLOBS))).collect();
+    images::add_steps(&mut spec, &images)?;
+    let keys = Keys::load_or_create(&state.join("keys"), "continuum-autoscaler")?;
+    let login = keys.operator().private().expose_secret().to_owned().into();
+    let logs: PathBuf = state.join("logs");
+    Ok(Assembled {
+        spec,
+        ssh: SshRemote::new(Arc::clone(provider), login, logs),
+        scripts: Arc::new(WithImages { recipes, images }),
+        keys: ClusterKeys { keys: Arc::new(keys), operators: handover.operators.clone() },
+    })
+}
+
+impl Assembled {
+    /// What the engine works with.
+    pub fn parts(
+        &self,
+        provider: Arc<dyn Provider>,
+        remote: Arc<dyn Remote>,
+        store: Arc<dyn Store>,
+        events: Sink,
+    ) -> Parts {
+        Parts {
+            provider,
+            planner: crate::plan::plan,
+            remote,
+            scripts: Arc::clone(&self.scripts),
+            store,
+            keys: Arc::new(self.keys.clone()),
+            clock: Clock::system(),
+            events,
+        }
+    }
+}
