@@ -88,6 +88,7 @@ pub fn read(given: &Given) -> Result<Input, InputError> {
     let templates = Templates::embedded();
     let shown = path.display().to_string();
     let loaded = cluster_file::read(&text, &shown, templates.shelf()).map_err(InputError::File)?;
+    not_yet(&loaded.spec)?;
     let cookbook = load::cookbook(given.recipes.as_deref()).map_err(InputError::Recipes)?;
     let warnings = warnings(&loaded, &cookbook);
     let mut spec = loaded.spec;
@@ -106,6 +107,19 @@ pub fn read(given: &Given) -> Result<Input, InputError> {
         artifacts,
         bundle: bundle.map(|bundle| bundle.path),
     })
+}
+
+/// Ranges are read and checked; nothing acts on them until `up` brings the autoscaler into its cluster.
+fn not_yet(spec: &Spec) -> Result<(), InputError> {
+    let Some((name, pool)) = spec.pools.iter().find(|(_, pool)| pool.is_elastic()) else { return Ok(()) };
+    let (least, most) = (pool.size.start(), pool.size.end());
+    let message = format!(
+        "pool {:?} has the range {least}..{most}: clusters that grow and shrink are not built yet",
+        name.as_str()
+    );
+    let help =
+        format!("they will come with the autoscaler; write a plain number for now, for example {most}");
+    Err(InputError::File(vec![diagnostic::Problem::of(message).kind(diagnostic::Flaw::NotBuilt).help(help)]))
 }
 
 /// What is probably not meant: in the file itself, and machines that are too small for their recipes.

@@ -125,10 +125,14 @@ mod tests {
         ] {
             let request = request(owner, role);
             let record = Record::new("m".into(), &request, Ipv4Addr::LOCALHOST, jiff::Timestamp::UNIX_EPOCH);
-            let said = |result: Result<(), ProviderError>| result.err().map_or(String::new(), |e| e.to_string());
+            let said =
+                |result: Result<(), ProviderError>| result.err().map_or(String::new(), |e| e.to_string());
             assert_eq!(said(may_create(&inside, &request)), create);
             assert_eq!(said(may_delete(&inside, &record)), delete);
-            assert_eq!((may_create(&Caller::Admin, &request), may_delete(&Caller::Admin, &record)), (Ok(()), Ok(())));
+            assert_eq!(
+                (may_create(&Caller::Admin, &request), may_delete(&Caller::Admin, &record)),
+                (Ok(()), Ok(()))
+            );
         }
         let mut exposed = request(Owner::Autoscaler, Role::Worker);
         exposed.expose = vec![22];

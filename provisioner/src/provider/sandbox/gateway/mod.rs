@@ -49,7 +49,10 @@ impl Access {
     /// The door that this leads to; not opened yet.
     pub fn door(&self) -> Result<Door, ProviderError> {
         let fingerprint = fingerprint(&self.certificate).ok_or_else(|| {
-            rejected(format!("{:?} is no fingerprint: 64 hex digits, sha256 of a certificate", self.certificate))
+            rejected(format!(
+                "{:?} is no fingerprint: 64 hex digits, sha256 of a certificate",
+                self.certificate
+            ))
         })?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let pinned = Pinned { fingerprint, algorithms: provider.signature_verification_algorithms };
@@ -97,9 +100,9 @@ impl Door {
             Ok(Err(error)) => {
                 Err(unavailable(format!("the sandbox agent does not answer at {address}: {error}")))
             }
-            Err(_) => {
-                Err(unavailable(format!("the sandbox agent has not answered at {address} for {CONNECT_TIMEOUT:?}")))
-            }
+            Err(_) => Err(unavailable(format!(
+                "the sandbox agent has not answered at {address} for {CONNECT_TIMEOUT:?}"
+            ))),
         }
     }
 

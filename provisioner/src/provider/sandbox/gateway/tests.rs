@@ -80,6 +80,10 @@ async fn double(
                 let Ok(byte) = stream.read_u8().await else { break };
                 head.push(byte);
             }
+            if head.is_empty() {
+                // It went away without a word.
+                continue;
+            }
             noted.lock().unwrap().push(String::from_utf8_lossy(&head).into_owned());
             let Some(answer) = answers.next() else { continue };
             let _ = stream.write_all(answer.as_bytes()).await;
@@ -137,7 +141,8 @@ async fn a_stranger_is_told_nothing() {
             let file = token_file(folder.path(), TOKEN, 0o600);
             let error = provider(double.address, pin(&agent), file).cloud().await.unwrap_err();
             let right = format!("who answers at {} is not the sandbox agent that is pinned", double.address);
-            let refused = matches!(&error, ProviderError::Rejected { message } if message.starts_with(&right));
+            let refused =
+                matches!(&error, ProviderError::Rejected { message } if message.starts_with(&right));
             assert!(refused, "{error:?}");
             assert_eq!(*double.asked.lock().unwrap(), Vec::<String>::new());
         }
@@ -165,7 +170,10 @@ async fn an_agent_that_is_not_there_is_unavailable_and_none_is_started() {
     assert!(!provider.is_up().await);
     let error = provider.cloud().await.unwrap_err();
     let right = format!("the sandbox agent does not answer at {nobody}: ");
-    assert!(matches!(&error, ProviderError::Unavailable { message, .. } if message.starts_with(&right)), "{error:?}");
+    assert!(
+        matches!(&error, ProviderError::Unavailable { message, .. } if message.starts_with(&right)),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
