@@ -85,6 +85,11 @@ pub struct Baked {
 }
 
 impl Pool {
+    /// Whether its size may change by itself.
+    pub fn is_elastic(&self) -> bool {
+        self.role == Role::Worker && self.size.start() != self.size.end()
+    }
+
     /// What a new machine boots.
     pub fn boots(&self) -> &ImageName {
         self.baked.as_ref().map_or(&self.image, |baked| &baked.image)

@@ -342,7 +342,8 @@ fn the_reference_of_recipes_names_every_field_value_and_function() {
 fn every_example_loads() {
     let mut paths = Vec::new();
     find(&root().join("examples"), "cluster.yaml", &mut paths);
-    assert!(paths.len() >= 3, "{paths:?}");
+    find(&root().join("examples"), "elastic.yaml", &mut paths);
+    assert!(paths.len() >= 4, "{paths:?}");
     for path in paths {
         let loaded = Templates::embedded().load(&path.display().to_string());
         let loaded = loaded.unwrap_or_else(|problems| panic!("{problems:#?}"));

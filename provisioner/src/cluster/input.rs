@@ -140,7 +140,9 @@ fn own_programs(cookbook: &Cookbook) -> Result<BTreeMap<String, Blob>, InputErro
     };
     let store = bundle::Store::open(&cache::folder()?)?;
     let mut found = BTreeMap::new();
-    for artifact in cookbook.recipes().flat_map(|recipe| &recipe.file.artifacts).filter(|artifact| artifact.own) {
+    for artifact in
+        cookbook.recipes().flat_map(|recipe| &recipe.file.artifacts).filter(|artifact| artifact.own)
+    {
         let path = folder.join(&artifact.name);
         if path.is_file() {
             found.insert(artifact.name.clone(), store.add_file(&path)?);

@@ -3,16 +3,18 @@
 //! A pool's recipes are the software nodes that are hosted on it, each after all that it needs, then the further
 //! recipes that the cluster file names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use super::Warning;
 use super::labels;
 use super::provider::Provider;
+use super::range;
 use crate::diagnostic::{Flaw, Place, Problem};
 use crate::names::{ClusterName, ImageName, PoolName, RecipeName, Zone};
 use crate::quantity::{Cpu, Memory};
 use crate::spec::{Network, Pool, Role, Shape, Spec};
-use crate::tosca::topology::{Topology, Vertex};
+use crate::tosca::topology::{Policy, Topology, Vertex};
 use crate::tree::read::{self, Problems};
 use crate::tree::{Key, Node};
 
@@ -28,7 +30,7 @@ type RecipeInputs = BTreeMap<RecipeName, BTreeMap<String, serde_json::Value>>;
 /// What a topology says of a [`Spec`].
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    pools: BTreeMap<PoolName, Pool>,
+    pub(super) pools: BTreeMap<PoolName, Pool>,
     /// Where the size of each pool is written.
     pub(super) sizes: BTreeMap<PoolName, Place>,
     expose: Vec<u16>,
@@ -66,9 +68,13 @@ pub(super) fn parts(
     let mut parts = Parts::default();
     let mut reader = Reader { any_size, problems, warnings };
     let mut places: BTreeMap<PoolName, Key> = BTreeMap::new();
+    let scaled = scaled(topology);
     for (at, vertex) in topology.nodes.iter().enumerate() {
-        for (key, mut pool, own, size) in reader.pools(vertex) {
+        for Found { key, mut pool, recipes: own, size, count } in reader.pools(vertex) {
             let Some(name) = reader.pool_name(&key) else { continue };
+            if let Some(count) = count.filter(|_| pool.is_elastic() && !scaled.contains(&at)) {
+                reader.problems.push(not_scaled(&key, &count, &pool, &vertex.name));
+            }
             if let Some(first) = places.insert(name.clone(), key.clone()) {
                 let problem = Problem::at(&key.place, format!("there are two pools {:?}", key.name));
                 reader.problems.push(problem.note(&first.place, "the other one").help("rename one of them"));
@@ -85,12 +91,33 @@ pub(super) fn parts(
     parts.inputs = recipe_inputs(topology, reader.problems);
     front_ends(topology, reader.problems);
     for policy in &topology.policies {
-        if !policy.lineage.iter().any(|one| one == SCALING) {
+        if !is_scaling(policy) {
             let message = format!("policy {:?} is not enforced", policy.name.name);
             reader.warnings.push(Problem::at(&policy.name.place, message));
         }
     }
     parts
+}
+
+fn is_scaling(policy: &Policy) -> bool {
+    policy.lineage.iter().any(|one| one == SCALING)
+}
+
+/// The nodes whose pools may change their size by themselves: those that a scaling policy names.
+fn scaled(topology: &Topology) -> BTreeSet<usize> {
+    let policies = topology.policies.iter().filter(|policy| is_scaling(policy));
+    policies.flat_map(|policy| policy.targets.iter().copied()).collect()
+}
+
+/// A range in a template that gives its pools fixed sizes.
+fn not_scaled(pool: &Key, count: &Place, asked: &Pool, node: &Key) -> Problem {
+    let message = format!("pool {:?} has a range, but no scaling policy of the template names it", pool.name);
+    let help = format!(
+        "write a plain number, for example {}, or add to the template's policies: {{type: {SCALING}, targets: [{}]}}",
+        asked.size.end(),
+        node.name
+    );
+    Problem::at(count, message).note(&node.place, "its node in the template").help(help)
 }
 
 /// A cluster has one front-end for now.
@@ -123,7 +150,7 @@ fn hosted(topology: &Topology, at: usize, own: Vec<RecipeName>, problems: &mut P
         }
     }
     recipes.extend(own);
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     recipes.retain(|recipe| seen.insert(recipe.clone()));
     recipes
 }
@@ -178,16 +205,30 @@ fn put_inputs(
     }
 }
 
+/// A pool as a node has it.
+struct Found {
+    /// Its name.
+    key: Key,
+    pool: Pool,
+    /// Further recipes of its own.
+    recipes: Vec<RecipeName>,
+    /// Where the size of its machines is written.
+    size: Place,
+    /// Where their number is written; a front-end has none.
+    count: Option<Place>,
+}
+
 impl Reader<'_> {
-    /// The pools that a node stands for, with the further recipes of each and the place of its size.
-    fn pools(&mut self, vertex: &Vertex) -> Vec<(Key, Pool, Vec<RecipeName>, Place)> {
+    /// The pools that a node stands for.
+    fn pools(&mut self, vertex: &Vertex) -> Vec<Found> {
         let named = |name: &str| vertex.properties.get(name);
         if vertex.is_a(FRONT_END) {
             let Some(node) = named("machine") else { return Vec::new() };
             // A front-end has its size beside its other values, a pool in `shape`.
             let shape = self.shape(node, node, &vertex.name.name, "cpu: 2, memory: 4Gi");
-            let pool = self.pool(node, Role::FrontEnd, 1, shape);
-            return vec![(vertex.name.clone(), pool, self.recipes(node), node.place.clone())];
+            let pool = self.pool(node, Role::FrontEnd, 1..=1, shape);
+            let (key, size) = (vertex.name.clone(), node.place.clone());
+            return vec![Found { key, pool, recipes: self.recipes(node), size, count: None }];
         }
         let entries: Vec<(Key, &Node)> = if vertex.is_a(WORKER_POOL) {
             named("pool").map(|node| (vertex.name.clone(), node)).into_iter().collect()
@@ -201,10 +242,11 @@ impl Reader<'_> {
         for (key, node) in entries {
             let size = node.get("shape");
             let shape = self.shape(size.unwrap_or(node), node, &key.name, "shape: {cpu: 2, memory: 4Gi}");
-            let count = node.get("count").and_then(Node::text).and_then(|text| text.parse().ok());
-            let pool = self.pool(node, Role::Worker, count.unwrap_or_default(), shape);
-            let place = size.unwrap_or(node).place.clone();
-            pools.push((key, pool, self.recipes(node), place));
+            let count = node.get("count");
+            let machines = count.and_then(Node::text).and_then(range::size);
+            let pool = self.pool(node, Role::Worker, machines.unwrap_or(0..=0), shape);
+            let (recipes, size) = (self.recipes(node), size.unwrap_or(node).place.clone());
+            pools.push(Found { key, pool, recipes, size, count: count.map(|count| count.place.clone()) });
         }
         pools
     }
@@ -219,7 +261,7 @@ impl Reader<'_> {
         }
     }
 
-    fn pool(&mut self, node: &Node, role: Role, count: u32, shape: Option<Shape>) -> Pool {
+    fn pool(&mut self, node: &Node, role: Role, size: RangeInclusive<u32>, shape: Option<Shape>) -> Pool {
         let texts = |name: &str| -> Vec<String> {
             let items = node.get(name).and_then(Node::list).unwrap_or_default();
             items.iter().filter_map(Node::text).map(str::to_owned).collect()
@@ -232,7 +274,7 @@ impl Reader<'_> {
         }
         Pool {
             role,
-            size: count..=count,
+            size,
             shapes: shape.into_iter().collect(),
             image: ImageName(node.get("image").and_then(Node::text).unwrap_or_default().to_owned()),
             zones: texts("zones").into_iter().map(Zone).collect(),

@@ -51,11 +51,7 @@ pub const KEYS: [KeyDef; 10] = [
         "when the cluster is there",
         State::Later("schedules will come; remove it, and run `continuum cluster up` and `down` yourself"),
     ),
-    key(
-        "autoscaler",
-        "how pools grow and shrink",
-        State::Later("the autoscaler will come; remove it, and give each pool a plain count"),
-    ),
+    key("autoscaler", "how pools with a range grow and shrink", State::Optional),
     key(
         "faas",
         "functions and workflows",

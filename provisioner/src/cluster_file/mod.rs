@@ -3,15 +3,18 @@
 //! ```text
 //! cluster.yaml -> keys, provider -┐
 //! template ------> tosca: inputs -┴-> Topology -> build: pools, recipes -> Spec
+//!                                     autoscaler, against the pools ----> Policy
 //! ```
 //! Pure: texts go in, a [`Spec`] comes out. Invariants: a key that is not built is refused and never ignored; the
 //! values under `inputs` are typed by the template; a [`Spec`] is given only if nothing at all is wrong.
 
+mod autoscaler;
 mod build;
 pub mod keys;
 mod labels;
 mod operators;
 mod provider;
+mod range;
 pub mod scalars;
 pub mod schema;
 #[cfg(test)]
@@ -21,7 +24,8 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Flaw, Place, Problem, did_you_mean, one_of};
 use crate::names::{ClusterName, PoolName};
-use crate::spec::Spec;
+use crate::policy::Policy;
+use crate::spec::{Pool, Spec};
 use crate::tosca::topology::Output;
 use crate::tosca::{self, File, Library};
 use crate::tree::Node;
@@ -77,6 +81,8 @@ pub enum Missing {
 pub struct Loaded {
     /// What it asks for. The pools' steps are filled later, from recipes.
     pub spec: Spec,
+    /// How its elastic pools grow and shrink: it can be obeyed.
+    pub policy: Policy,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Warning>,
     /// Where the size of each pool is written: whether it is large enough is for its recipes to say.
@@ -119,13 +125,29 @@ pub fn read(text: &str, file: &str, shelf: Shelf<'_>) -> Result<Loaded, Vec<Prob
         build::parts(topology, any_size, &mut problems, &mut warnings)
     });
     let outputs = topology.map(|topology| topology.outputs).unwrap_or_default();
-    match (name, provider, parts) {
-        (Some(cluster), Some(provider), Some(mut parts)) if problems.is_empty() => {
+    let pools = parts.as_ref().map(|parts| &parts.pools);
+    let policy = policy(&root, pools, &mut problems, &mut warnings);
+    match (name, provider, parts, policy) {
+        (Some(cluster), Some(provider), Some(mut parts), Some(policy)) if problems.is_empty() => {
             let sizes = std::mem::take(&mut parts.sizes);
-            Ok(Loaded { spec: parts.into_spec(cluster, provider, operators), warnings, sizes, outputs })
+            let spec = parts.into_spec(cluster, provider, operators);
+            Ok(Loaded { spec, policy, warnings, sizes, outputs })
         }
         _ => Err(problems),
     }
+}
+
+/// What the file says of the autoscaler; every value has a default. `pools` are those that could be read.
+fn policy(
+    root: &Node,
+    pools: Option<&BTreeMap<PoolName, Pool>>,
+    problems: &mut Problems,
+    warnings: &mut Vec<Warning>,
+) -> Option<Policy> {
+    let Some(entry) = root.entry("autoscaler") else { return Some(Policy::default()) };
+    let policy = autoscaler::read(&entry.value, problems)?;
+    autoscaler::check(entry, &policy, pools, problems, warnings);
+    Some(policy)
 }
 
 /// Unknown keys, keys that are not built yet, and keys that are missing.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
+use super::range;
 use crate::names::RecipeName;
 use crate::quantity::{Cpu, Memory};
 use crate::tosca::scalar::{ScalarType, Verdict};
@@ -11,22 +12,12 @@ use crate::tree::Node;
 
 /// All of them.
 pub const SCALARS: [ScalarType; 8] = [
-    ScalarType {
-        name: "continuum.datatypes.Cpu",
-        expected: "cores (2, 0.5) or thousandths of one (500m)",
-        schema: || json!({ "type": ["integer", "number", "string"], "pattern": r"^[0-9]*\.?[0-9]+m?$" }),
-        check: cpu,
-    },
-    ScalarType {
-        name: "continuum.datatypes.Memory",
-        expected: "memory with a unit, for example 4Gi or 512Mi",
-        schema: || json!({ "type": ["integer", "string"], "pattern": r"^[0-9]*\.?[0-9]+([KMGTP]i|[kMGTP])?$" }),
-        check: memory,
-    },
+    CPU,
+    MEMORY,
     ScalarType {
         name: "continuum.datatypes.Count",
-        expected: "a whole number of machines, 0 to 2000",
-        schema: || json!({ "type": "integer", "minimum": 0, "maximum": MAX_COUNT }),
+        expected: "a whole number of machines, 0 to 2000, or a range such as 0..5",
+        schema: count_schema,
         check: count,
     },
     ScalarType {
@@ -61,6 +52,21 @@ pub const SCALARS: [ScalarType; 8] = [
     },
 ];
 
+/// An amount of cpu.
+pub const CPU: ScalarType = ScalarType {
+    name: "continuum.datatypes.Cpu",
+    expected: "cores (2, 0.5) or thousandths of one (500m)",
+    schema: || json!({ "type": ["integer", "number", "string"], "pattern": r"^[0-9]*\.?[0-9]+m?$" }),
+    check: cpu,
+};
+/// An amount of memory.
+pub const MEMORY: ScalarType = ScalarType {
+    name: "continuum.datatypes.Memory",
+    expected: "memory with a unit, for example 4Gi or 512Mi",
+    schema: || json!({ "type": ["integer", "string"], "pattern": r"^[0-9]*\.?[0-9]+([KMGTP]i|[kMGTP])?$" }),
+    check: memory,
+};
+
 /// The most machines of one pool: what a ledger can hold.
 pub const MAX_COUNT: i64 = 2000;
 
@@ -78,11 +84,17 @@ fn quantity(amount: Result<i128, String>) -> Verdict {
         Ok(0) => wrong("is no size"),
         Ok(amount) => Verdict::Fits(Some(amount)),
         Err(reason) => {
-            let why = reason.split(':').next().unwrap_or_default().to_owned();
-            let hint = reason.find("did you mean").map(|at| reason[at..].trim_end_matches(')').to_owned());
-            Verdict::Wrong(why, hint)
+            let (why, help) = parted(&reason);
+            Verdict::Wrong(why, help)
         }
     }
+}
+
+/// What is wrong, and the hint, of a quantity's own words: what would be right is said beside the caret.
+pub(super) fn parted(reason: &str) -> (String, Option<String>) {
+    let why = reason.split(':').next().unwrap_or_default().to_owned();
+    let hint = reason.find("did you mean").map(|at| reason[at..].trim_end_matches(')').to_owned());
+    (why, hint)
 }
 
 fn cpu(node: &Node) -> Verdict {
@@ -109,21 +121,20 @@ fn count(node: &Node) -> Verdict {
             _ => wrong(format!("is more than {MAX_COUNT}")),
         };
     }
-    let Some((low, high)) = text(node).and_then(|text| text.split_once("..")) else { return Verdict::Misfit };
-    match (low.trim().parse::<u32>(), high.trim().parse::<u32>()) {
-        (Ok(low), Ok(high)) if low > high => Verdict::Wrong(
-            "has its minimum above its maximum".into(),
-            Some(format!("did you mean {high}..{low}?")),
-        ),
-        (Ok(low), Ok(high)) => Verdict::Wrong(
-            "is a range, which is not built yet".into(),
-            Some(format!(
-                "ranges will come with the autoscaler; write a plain number, for example {}",
-                high.max(low)
-            )),
-        ),
-        _ => Verdict::Misfit,
+    match text(node).and_then(range::read) {
+        Some(Ok(range)) => Verdict::Between((*range.start()).into(), (*range.end()).into()),
+        Some(Err((why, help))) => Verdict::Wrong(why, help),
+        None => Verdict::Misfit,
     }
+}
+
+/// That a minimum is not above its maximum is for the reader to say.
+fn count_schema() -> serde_json::Value {
+    const MOST: &str = "[1-9][0-9]{0,2}|1[0-9]{3}|2000";
+    json!({
+        "type": ["integer", "string"], "minimum": 0, "maximum": MAX_COUNT,
+        "pattern": format!(r"^(0|{MOST})\.\.({MOST})$")
+    })
 }
 
 fn port(node: &Node) -> Verdict {

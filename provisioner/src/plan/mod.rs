@@ -85,11 +85,7 @@ impl fmt::Display for Plan {
 /// Whose a pool is: one of a fixed size is the command line's, one with a range is the daemon's;
 /// front-ends are always the command line's, because the daemon lives on one.
 pub fn owner_of(pool: &Pool) -> Owner {
-    if pool.role == Role::FrontEnd || pool.size.start() == pool.size.end() {
-        Owner::Cli
-    } else {
-        Owner::Autoscaler
-    }
+    if pool.is_elastic() { Owner::Autoscaler } else { Owner::Cli }
 }
 
 /// The one function that decides. `now` is the pass's time; everything else that changes is in `seen`.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::price::{Price, PriceError};
 use crate::names::{PoolName, ShapeName};
 use crate::quantity::{Cpu, Memory};
-use crate::spec::{Shape, Spec};
+use crate::spec::{Pool, Shape, Spec};
 
 /// The autoscaler's limits and durations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ pub struct Policy {
     pub expendable_below: i64,
     /// Schedulers that do not say that a pod is unschedulable: their pods count from the moment they wait.
     pub bypassed_schedulers: Vec<String>,
-    /// Taints that agents of the cluster take away when a node is up.
+    /// Taints that agents of the cluster take away when a node is up, by key.
     pub startup_taints: Vec<String>,
     /// More of some pools.
     pub pools: BTreeMap<PoolName, PoolPolicy>,
@@ -202,6 +202,11 @@ pub enum Problem {
 impl Policy {
     /// Everything in it that cannot be obeyed for a cluster.
     pub fn check(&self, spec: &Spec) -> Vec<Problem> {
+        self.check_pools(&spec.pools)
+    }
+
+    /// The same, where only the pools are known yet.
+    pub fn check_pools(&self, pools: &BTreeMap<PoolName, Pool>) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.under_used > 100 {
             problems.push(Problem::UnderUsed(self.under_used));
@@ -209,7 +214,7 @@ impl Policy {
         let rates =
             [("rate.up", self.rate.up), ("rate.down", self.rate.down), ("rate.booting", self.rate.booting)];
         problems.extend(rates.iter().filter(|(_, n)| *n == 0).map(|(name, _)| Problem::Zero(name)));
-        let absent = self.pools.keys().filter(|name| !spec.pools.contains_key(*name));
+        let absent = self.pools.keys().filter(|name| !pools.contains_key(*name));
         problems.extend(absent.cloned().map(Problem::NoPool));
         if self.weights.cpu == 0 && self.weights.memory == 0 {
             problems.push(Problem::Weights);
@@ -217,7 +222,7 @@ impl Policy {
         if self.head_room.as_ref().is_some_and(|room| room.of.cpu.millis == 0 && room.of.memory.bytes == 0) {
             problems.push(Problem::EmptySlot);
         }
-        let elastic = || spec.pools.values().filter(|pool| pool.size.start() != pool.size.end());
+        let elastic = || pools.values().filter(|pool| pool.is_elastic());
         if self.expander == Expander::Price || self.max.price.is_some() {
             let shapes = elastic().flat_map(|pool| &pool.shapes);
             let unpriced: std::collections::BTreeSet<_> =

@@ -70,6 +70,10 @@ impl serde::de::Visitor<'_> for Text {
         self.visit_str(&number.to_string())
     }
 
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Price, E> {
+        self.visit_str(&number.to_string())
+    }
+
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Price, E> {
         self.visit_str(&number.to_string())
     }

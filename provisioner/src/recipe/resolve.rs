@@ -161,7 +161,9 @@ fn missing(recipe: &Recipe, artifact: &Artifact, arch: &str) -> Problem {
     );
     let message = match artifact.own {
         true => format!("the program {} is not beside continuum: install both from one build", artifact.name),
-        false => format!("artifact {what} for {arch} is in no bundle (make one with `continuum bundle create`)"),
+        false => {
+            format!("artifact {what} for {arch} is in no bundle (make one with `continuum bundle create`)")
+        }
     };
     let place = format!("{}/{RECIPE_FILE}", recipe.folder);
     Problem::with(&place, recipe.place_of_artifact(&artifact.name).as_ref(), message)

@@ -141,16 +141,20 @@ fn pattern(value: &Node, what: &str, problems: &mut Problems) -> Option<Constrai
 impl Constraint {
     /// What the value breaks, as "expected …"; `None` if it meets the condition.
     pub fn broken_by(&self, value: &Node, type_name: &str, scalars: &[ScalarType]) -> Option<String> {
-        let compare = |limit: &Node| scalar::compare(value, limit, type_name, scalars);
+        // Of a range both ends must meet the condition: then all between them does.
+        let both = |limit: &Node, holds: &dyn Fn(Ordering) -> bool| {
+            let ends = scalar::compare(value, limit, type_name, scalars);
+            ends.is_some_and(|ends| ends.into_iter().all(holds))
+        };
         match self {
-            Self::Equal(other) => (compare(other) != Some(Ordering::Equal)).then(|| shown(other)),
+            Self::Equal(other) => (!both(other, &Ordering::is_eq)).then(|| shown(other)),
             Self::Compare(how, limit) => {
-                let holds = compare(limit).is_some_and(|order| how.holds(order));
+                let holds = both(limit, &|order| how.holds(order));
                 (!holds).then(|| format!("{} {}", how.words(), shown(limit)))
             }
             Self::InRange(low, high) => {
-                let above = low.as_ref().is_none_or(|low| compare(low).is_some_and(Ordering::is_ge));
-                let below = high.as_ref().is_none_or(|high| compare(high).is_some_and(Ordering::is_le));
+                let above = low.as_ref().is_none_or(|low| both(low, &Ordering::is_ge));
+                let below = high.as_ref().is_none_or(|high| both(high, &Ordering::is_le));
                 (!(above && below)).then(|| match (low, high) {
                     (Some(low), Some(high)) => format!("{} to {}", shown(low), shown(high)),
                     (Some(low), None) => format!("at least {}", shown(low)),
@@ -158,7 +162,7 @@ impl Constraint {
                 })
             }
             Self::ValidValues(known) => {
-                let found = known.iter().any(|one| compare(one) == Some(Ordering::Equal));
+                let found = known.iter().any(|one| both(one, &Ordering::is_eq));
                 (!found).then(|| one_of(known.iter().filter_map(Node::text)))
             }
             Self::Length(least, most) => {

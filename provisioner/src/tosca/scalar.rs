@@ -22,6 +22,8 @@ pub struct ScalarType {
 pub enum Verdict {
     /// It is one; its magnitude, where values of the type can be compared.
     Fits(Option<i128>),
+    /// It is one, and stands for all from the first magnitude to the second.
+    Between(i128, i128),
     /// It is none, and what was expected says all.
     Misfit,
     /// It is none, for this reason, which goes on after the value, with what to do.
@@ -149,15 +151,17 @@ pub fn find<'a>(name: &str, scalars: &'a [ScalarType]) -> Option<&'a ScalarType>
     scalars.iter().find(|one| one.name == name).or_else(|| BUILT_IN.iter().find(|one| one.name == name))
 }
 
-/// How two values of a type compare; `None` where they do not.
-pub fn compare(a: &Node, b: &Node, type_name: &str, scalars: &[ScalarType]) -> Option<Ordering> {
-    let magnitude = |node: &Node| match (find(type_name, scalars)?.check)(node) {
-        Verdict::Fits(magnitude) => magnitude,
-        _ => None,
+/// How two values of a type compare, by their lower ends and by their upper ones (only a range has two); `None` where
+/// they do not.
+pub fn compare(a: &Node, b: &Node, type_name: &str, scalars: &[ScalarType]) -> Option<[Ordering; 2]> {
+    let ends = |node: &Node| match (find(type_name, scalars)?.check)(node) {
+        Verdict::Fits(magnitude) => magnitude.map(|one| [one, one]),
+        Verdict::Between(low, high) => Some([low, high]),
+        Verdict::Misfit | Verdict::Wrong(..) => None,
     };
-    match (magnitude(a), magnitude(b)) {
-        (Some(a), Some(b)) => Some(a.cmp(&b)),
-        _ if a.to_json() == b.to_json() => Some(Ordering::Equal),
-        _ => Some(a.text()?.cmp(b.text()?)),
+    match (ends(a), ends(b)) {
+        (Some(a), Some(b)) => Some([a[0].cmp(&b[0]), a[1].cmp(&b[1])]),
+        _ if a.to_json() == b.to_json() => Some([Ordering::Equal; 2]),
+        _ => Some([a.text()?.cmp(b.text()?); 2]),
     }
 }

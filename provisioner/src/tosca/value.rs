@@ -103,7 +103,7 @@ impl Checker<'_> {
 
     fn scalar(&self, node: &Node, kind: &ScalarType, what: &str, problems: &mut Problems) {
         match (kind.check)(node) {
-            Verdict::Fits(_) => {}
+            Verdict::Fits(_) | Verdict::Between(..) => {}
             Verdict::Misfit => problems.push(read::wrong(node, what, kind.expected)),
             Verdict::Wrong(why, help) => {
                 let shown = node.text().map_or_else(|| node.found(), |text| format!("{text:?}"));

@@ -102,7 +102,11 @@ async fn a_request_without_the_token_is_refused() {
     // Every route of the table in `wire.rs`, and what is no route: no path tells a stranger anything.
     let routes = [
         "GET /v1/status".to_owned(),
+        "GET /v1/cloud".into(),
         "POST /v1/check".into(),
+        "GET /v1/clusters".into(),
+        "PUT /v1/clusters/a-00000000/token".into(),
+        "DELETE /v1/clusters/a-00000000/token".into(),
         "PUT /v1/clusters/a-00000000".into(),
         "GET /v1/clusters/a-00000000".into(),
         "DELETE /v1/clusters/a-00000000".into(),

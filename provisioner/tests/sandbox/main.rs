@@ -3,6 +3,7 @@
 
 mod agent;
 mod faults;
+mod gateway;
 mod harness;
 mod laws;
 mod network;

@@ -92,7 +92,7 @@ async fn a_clusters_token_opens_its_own_cluster_at_the_gateway_and_no_other() {
     for (method, path, status) in [
         ("GET", format!("machines/{}", two.id), 404),
         ("GET", format!("machines/{}/console", two.id), 404),
-        ("GET", format!("machines/{}/dial/22", two.id), 404),
+        ("GET", format!("machines/{}/dial/22", two.id), 403),
         ("POST", format!("machines/{}/start", two.id), 404),
         ("POST", format!("machines/{}/stop", two.id), 403),
         ("POST", format!("machines/{}/stop", one.id), 403),

@@ -78,7 +78,10 @@ fn heading(input: &Input) -> String {
     let Spec { cluster, provider, pools, .. } = &input.spec;
     let pools: Vec<String> = pools
         .iter()
-        .map(|(name, pool)| format!("{} {name} ({})", pool.size.end(), pool.shapes[0].name))
+        .map(|(name, pool)| match (pool.size.start(), pool.size.end()) {
+            (least, most) if least == most => format!("{most} {name} ({})", pool.shapes[0].name),
+            (least, most) => format!("{least}..{most} {name} ({})", pool.shapes[0].name),
+        })
         .collect();
     let origin = match (input.built, &input.bundle) {
         (_, None) => "no bundle".to_owned(),

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
+mod autoscaler;
 mod operators;
+mod ranges;
 mod refused;
 mod schema;
 mod values;
@@ -21,6 +23,7 @@ fn check(text: &str) -> Result<(Spec, Vec<Warning>), Vec<Problem>> {
     let read = |from: &str, path: &str| -> Result<File, String> {
         match path {
             "./mine.yaml" => Ok(File { name: "mine.yaml".into(), text: MINE.into() }),
+            "./scaled.yaml" => Ok(File { name: "scaled.yaml".into(), text: ranges::SCALED.into() }),
             _ => (templates.shelf().read)(from, path),
         }
     };
@@ -174,9 +177,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_file_makes_the_reader_panic(lines in prop::collection::vec((0_usize..20, r"[ -~]{0,12}"), 0..8)) {
+    fn no_file_makes_the_reader_panic(lines in prop::collection::vec((0_usize..60, r"[ -~]{0,12}"), 0..8)) {
         // A right file with some of its lines spoiled reaches deeper than any random text.
-        let mut text: Vec<String> = GOOD.lines().map(str::to_owned).collect();
+        let mut text: Vec<String> = GOOD.lines().chain(autoscaler::ALL.lines()).map(str::to_owned).collect();
         for (at, noise) in lines {
             let at = at % text.len();
             let cut = noise.len().min(text[at].len());

@@ -1,6 +1,7 @@
 //! JSON Schema and reader are made from the same tables: they must judge alike.
 
 use super::super::schema;
+use super::autoscaler::elastic;
 use super::{GOOD, check, with, workers};
 use crate::diagnostic::render;
 use crate::templates::Templates;
@@ -25,6 +26,10 @@ fn schema_and_reader_agree() {
         workers(
             "{shape: {cpu: 500m, memory: 1.5Gi}, count: 0, labels: {a: 1.5}, taints: ['a=b:NoSchedule'], recipes: [x]}",
         ),
+        workers("{count: 0..5, shape: {cpu: 2, memory: 4Gi}}"),
+        workers("{count: '1999..2000', shape: {cpu: 2, memory: 4Gi}}"),
+        elastic(super::autoscaler::ALL),
+        elastic("autoscaler: {idle: 1h 30m, max: {price: 2}, prices: {2x4Gi: 1.5}}"),
         with("name: Lab"),
         with("name: lab-"),
         with("name: a-name-that-is-longer-than-thirty-two-characters"),
@@ -39,7 +44,10 @@ fn schema_and_reader_agree() {
         workers("{count: two, shape: {cpu: 2, memory: 4Gi}}"),
         workers("{count: -1, shape: {cpu: 2, memory: 4Gi}}"),
         workers("{count: 2001, shape: {cpu: 2, memory: 4Gi}}"),
-        workers("{count: 0..5, shape: {cpu: 2, memory: 4Gi}}"),
+        workers("{count: 0..2001, shape: {cpu: 2, memory: 4Gi}}"),
+        workers("{count: 0 .. 5, shape: {cpu: 2, memory: 4Gi}}"),
+        workers("{count: 05..7, shape: {cpu: 2, memory: 4Gi}}"),
+        workers("{count: '5', shape: {cpu: 2, memory: 4Gi}}"),
         workers("{count: 1, shape: {cpu: two, memory: 4Gi}}"),
         workers("{count: 1, shape: {cpu: 2, memory: 4GB}}"),
         workers("{count: 1, shape: {cpu: 2}}"),
@@ -49,6 +57,20 @@ fn schema_and_reader_agree() {
         workers("{shape: {cpu: 2, memory: 4Gi}, count: 1, labels: []}"),
         with(&format!("inputs: {{workers: {pool}, pod_cidr: somewhere}}")),
         with(&format!("inputs: {{workers: {pool}, pools: [a]}}")),
+        elastic("autoscaler: []"),
+        elastic("autoscaler: {idel: 5m}"),
+        elastic("autoscaler: {idle: 300}"),
+        elastic("autoscaler: {idle: soon}"),
+        elastic("autoscaler: {under_used: 101}"),
+        elastic("autoscaler: {under_used: 50%}"),
+        elastic("autoscaler: {rate: {up: -1}}"),
+        elastic("autoscaler: {weights: {cpu: 6}}"),
+        elastic("autoscaler: {head_room: {slots: 1, of: {cpu: 1}}}"),
+        elastic("autoscaler: {expander: cheap}"),
+        elastic("autoscaler: {prices: {2x4Gi: 1 EUR}}"),
+        elastic("autoscaler: {pools: {workers: {idel: 5m}}}"),
+        elastic("autoscaler: {boot_aware: sometimes}"),
+        elastic("autoscaler: {startup_taints: key}"),
     ];
     let mut right = 0;
     for file in files {
@@ -62,7 +84,7 @@ fn schema_and_reader_agree() {
         );
         right += usize::from(by_schema.is_none());
     }
-    assert_eq!(right, 4, "the first four are right");
+    assert_eq!(right, 8, "the first eight are right");
 }
 
 /// Every key that the schema knows is one that the reader knows, and the other way round.
@@ -78,11 +100,17 @@ fn every_key_of_the_schema_is_known_to_the_reader() {
         ("/properties/inputs/properties/workers/properties", "inputs.workers"),
         ("/properties/inputs/properties/front_end/properties", "inputs.front_end"),
         ("/properties/provider/properties", "provider"),
+        ("/properties/autoscaler/properties", "autoscaler"),
+        ("/properties/autoscaler/properties/rate/properties", "autoscaler.rate"),
+        ("/properties/autoscaler/properties/max/properties", "autoscaler.max"),
     ] {
         let file = match place {
             "a cluster file" => with("xyz: 1"),
             "inputs" => with("inputs: {xyz: 1, workers: {shape: {cpu: 2, memory: 4Gi}, count: 1}}"),
             "provider" => with("provider: {type: sandbox, xyz: 1}"),
+            "autoscaler" => elastic("autoscaler: {xyz: 1}"),
+            "autoscaler.rate" => elastic("autoscaler: {rate: {xyz: 1}}"),
+            "autoscaler.max" => elastic("autoscaler: {max: {xyz: 1}}"),
             "inputs.workers" => workers("{xyz: 1, shape: {cpu: 2, memory: 4Gi}, count: 1}"),
             _ => with("inputs: {front_end: {xyz: 1}, workers: {shape: {cpu: 2, memory: 4Gi}, count: 1}}"),
         };

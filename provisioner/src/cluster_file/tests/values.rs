@@ -40,20 +40,56 @@ fn counts_out_of_range_are_refused() {
     cluster.yaml:5:50: inputs.workers.count: "5..2" has its minimum above its maximum
         4 | inputs:
         5 |   workers: {shape: {cpu: 2, memory: 4Gi}, count: 5..2}
-          |                                                  ^^^^ expected a whole number of machines, 0 to 2000
+          |                                                  ^^^^ expected a whole number of machines, 0 to 2000, or a range such as 0..5
       help: did you mean 2..5?
     "#);
     insta::assert_snapshot!(refused(&workers("{shape: {cpu: 2, memory: 4Gi}, count: -1}")), @r#"
     cluster.yaml:5:50: inputs.workers.count: "-1" is less than nothing
         4 | inputs:
         5 |   workers: {shape: {cpu: 2, memory: 4Gi}, count: -1}
-          |                                                  ^^ expected a whole number of machines, 0 to 2000
+          |                                                  ^^ expected a whole number of machines, 0 to 2000, or a range such as 0..5
     "#);
     insta::assert_snapshot!(refused(&workers("{shape: {cpu: 2, memory: 4Gi}, count: 100000}")), @r#"
     cluster.yaml:5:50: inputs.workers.count: "100000" is more than 2000
         4 | inputs:
         5 |   workers: {shape: {cpu: 2, memory: 4Gi}, count: 100000}
-          |                                                  ^^^^^^ expected a whole number of machines, 0 to 2000
+          |                                                  ^^^^^^ expected a whole number of machines, 0 to 2000, or a range such as 0..5
+    "#);
+}
+
+#[test]
+fn ranges_that_are_none_are_refused() {
+    insta::assert_snapshot!(refused(&workers("{shape: {cpu: 2, memory: 4Gi}, count: 0 .. 5}")), @r#"
+    cluster.yaml:5:50: inputs.workers.count: "0 .. 5" has spaces in it
+        4 | inputs:
+        5 |   workers: {shape: {cpu: 2, memory: 4Gi}, count: 0 .. 5}
+          |                                                  ^^^^^^ expected a whole number of machines, 0 to 2000, or a range such as 0..5
+      help: did you mean 0..5?
+    "#);
+    insta::assert_snapshot!(refused(&workers("{shape: {cpu: 2, memory: 4Gi}, count: 3..3}")), @r#"
+    cluster.yaml:5:50: inputs.workers.count: "3..3" is one size: that is a plain number
+        4 | inputs:
+        5 |   workers: {shape: {cpu: 2, memory: 4Gi}, count: 3..3}
+          |                                                  ^^^^ expected a whole number of machines, 0 to 2000, or a range such as 0..5
+      help: did you mean 3?
+    "#);
+    insta::assert_snapshot!(refused(&workers("{shape: {cpu: 2, memory: 4Gi}, count: 0..2001}")), @r#"
+    cluster.yaml:5:50: inputs.workers.count: "0..2001" ends above 2000
+        4 | inputs:
+        5 |   workers: {shape: {cpu: 2, memory: 4Gi}, count: 0..2001}
+          |                                                  ^^^^^^^ expected a whole number of machines, 0 to 2000, or a range such as 0..5
+    "#);
+    insta::assert_snapshot!(refused(&workers("{shape: {cpu: 2, memory: 4Gi}, count: 2-10}")), @r#"
+    cluster.yaml:5:50: inputs.workers.count: found "2-10"
+        4 | inputs:
+        5 |   workers: {shape: {cpu: 2, memory: 4Gi}, count: 2-10}
+          |                                                  ^^^^ expected a whole number of machines, 0 to 2000, or a range such as 0..5
+    "#);
+    insta::assert_snapshot!(refused(&with("inputs:\n  front_end: {count: 1..3}\n  workers: {shape: {cpu: 2, memory: 4Gi}, count: 1}")), @r#"
+    cluster.yaml:5:15: unknown key "count" in inputs.front_end
+        4 | inputs:
+        5 |   front_end: {count: 1..3}
+          |               ^^^^^ expected flavor, image, zones, labels, taints, recipes, cpu or memory
     "#);
 }
 

@@ -80,6 +80,10 @@ async fn double(
                 let Ok(byte) = stream.read_u8().await else { break };
                 head.push(byte);
             }
+            if head.is_empty() {
+                // It went away without a word.
+                continue;
+            }
             noted.lock().unwrap().push(String::from_utf8_lossy(&head).into_owned());
             let Some(answer) = answers.next() else { continue };
             let _ = stream.write_all(answer.as_bytes()).await;
