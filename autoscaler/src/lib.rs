@@ -5,6 +5,8 @@
 //! ledger; [`explain`] says why, in the same words; [`sim`] plays
 //! stories with all of it. All of it is a function of its arguments.
 
+pub mod ask;
+pub mod daemon;
 pub mod decide;
 pub mod explain;
 pub mod fence;
@@ -15,6 +17,8 @@ pub mod kube;
 pub mod learned;
 pub mod pack;
 pub mod quantity;
+pub mod serve;
 pub mod sim;
+pub mod status;
 pub mod tick;
 pub mod view;

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use provisioner::api::Mode;
 use provisioner::ledger::{Ledger, Phase, changes};
 use provisioner::names::{MachineName, PoolName};
 use provisioner::plan::{NodeState, Nodes, Stop};
 use provisioner::policy::Policy;
 use provisioner::provider::Machine;
-use provisioner::reconcile::Reconciler;
+use provisioner::reconcile::{Parts, Reconciler};
 use provisioner::spec::Spec;
 use provisioner::store::StoreError;
 
@@ -33,19 +34,6 @@ const ORDERS: usize = 64;
 /// More of the nodes than this share, and more than so many, not ready: something else is wrong, and none counts as lost. As
 /// Cluster Autoscaler has it.
 const FROZEN: (usize, usize) = (45, 3);
-
-/// What the daemon may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// Everything.
-    #[default]
-    Active,
-    /// What was begun is finished; nothing new is decided.
-    Paused,
-    /// It decides and says so, and touches nothing.
-    Shadow,
-}
 
 /// What a tick came to, for logs, the status and explanations.
 #[derive(Debug, Clone)]
@@ -105,6 +93,12 @@ impl Autoscaler {
     /// What was learned so far.
     pub fn learned(&self) -> &Learned {
         &self.learned
+    }
+
+    /// Another configuration, from the next tick on.
+    pub fn reconfigure(&mut self, spec: Spec, policy: Policy, parts: Parts) {
+        (self.spec, self.policy) = (spec, policy);
+        self.engine.reconfigure(parts);
     }
 
     /// The engine.

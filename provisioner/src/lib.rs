@@ -5,6 +5,7 @@
 
 pub mod adopt;
 pub mod ages;
+pub mod api;
 pub mod bundle;
 pub mod cache;
 pub mod cli;

@@ -5,7 +5,8 @@
 //! daemon: config.json ─► keys of its own, provider at the gateway, SSH ─► the parts that its engine works with
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +21,10 @@ use crate::events::Sink;
 use crate::handover::{Artifacts, Content, Handover, HandoverError, VERSION};
 use crate::keys::{Keys, KeysError};
 use crate::ledger::Ledger;
-use crate::names::{LedgerId, NameError};
+use crate::names::{LedgerId, NameError, PoolName};
 use crate::policy::Policy;
 use crate::provider::{Grant, Provider};
+use crate::quantity::{Cpu, Memory};
 use crate::recipe::{Hook, Host, Scripts};
 use crate::reconcile::Parts;
 use crate::remote::{Job, JobFile, Remote, SshRemote, Target};
@@ -132,34 +134,34 @@ pub enum AssembleError {
 pub struct Assembled {
     /// What was asked for, with the steps of every pool.
     pub spec: Spec,
-    /// Scripts on its machines, over SSH with its own key.
-    pub ssh: SshRemote,
+    /// What the recipes of each pool keep from pods.
+    pub reserved: BTreeMap<PoolName, (Cpu, Memory)>,
     /// What renders scripts.
     pub scripts: Arc<dyn Scripts>,
     keys: ClusterKeys,
 }
 
 /// Puts together what was handed over. `state` is the daemon's own folder: its keys are made there once, and stay there.
-pub fn assemble(
-    handover: &Handover,
-    provider: &Arc<dyn Provider>,
-    state: &Path,
-) -> Result<Assembled, AssembleError> {
+pub fn assemble(handover: &Handover, state: &Path) -> Result<Assembled, AssembleError> {
     let (mut spec, recipes) = handover.resolve(Path::new(BLOBS))?;
     let images: Vec<_> = handover.images.iter().map(|image| image.below(Path::new(BLOBS))).collect();
     images::add_steps(&mut spec, &images)?;
     let keys = Keys::load_or_create(&state.join("keys"), "continuum-autoscaler")?;
-    let login = keys.operator().private().expose_secret().to_owned().into();
-    let logs: PathBuf = state.join("logs");
     Ok(Assembled {
+        reserved: recipes.reserved(),
         spec,
-        ssh: SshRemote::new(Arc::clone(provider), login, logs),
         scripts: Arc::new(WithImages { recipes, images }),
         keys: ClusterKeys { keys: Arc::new(keys), operators: handover.operators.clone() },
     })
 }
 
 impl Assembled {
+    /// Scripts on its machines, over SSH with its own key. `state` is as before.
+    pub fn ssh(&self, provider: &Arc<dyn Provider>, state: &Path) -> SshRemote {
+        let login = self.keys.keys.operator().private().expose_secret().to_owned().into();
+        SshRemote::new(Arc::clone(provider), login, state.join("logs"))
+    }
+
     /// What the engine works with.
     pub fn parts(
         &self,

@@ -13,6 +13,7 @@ use super::values::{self, Inputs, PoolValues};
 use super::{Cookbook, Fact, Hook, Host, Problem, Recipe, RenderError, Scripts, inputs};
 use crate::names::{PoolName, RecipeName, StepId};
 use crate::provider;
+use crate::quantity::{Cpu, Memory};
 use crate::remote::{Blob, Job};
 use crate::spec::{Pool, Role, Spec, Step};
 
@@ -173,6 +174,12 @@ impl Resolved {
     /// The recipes of the cluster: folder, then file and text.
     pub fn texts(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         self.recipes.values().map(|recipe| (recipe.folder.clone(), recipe.texts.clone())).collect()
+    }
+
+    /// What the recipes of each pool keep from pods.
+    pub fn reserved(&self) -> BTreeMap<PoolName, (Cpu, Memory)> {
+        let of = |pool: &PoolValues| (Cpu { millis: pool.cpu_millis }, Memory { bytes: pool.memory_bytes });
+        self.pools.iter().map(|(name, pool)| (name.clone(), of(pool))).collect()
     }
 
     /// The artifacts at hand.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::fold::Pace;
-use super::{Reconciler, until};
+use super::{Parts, Reconciler, until};
 use crate::ages::Ages;
 use crate::ledger::{Leaving, Ledger};
 use crate::plan::{Nodes, Stop, Wait};
@@ -116,14 +116,21 @@ impl Reconciler {
         }
     }
 
+    /// How long the cloud takes to list what it was asked for.
+    pub fn settle_time(&self) -> Duration {
+        self.limits.settle
+    }
+
     /// Lets every job that runs end, and saves what came of it.
     pub async fn end(&mut self) -> Result<(), StoreError> {
         self.finish_jobs().await
     }
 
-    /// Observed time of the rows.
-    pub fn ages(&self) -> &Ages {
-        &self.ages
+    /// From now on it works with these: what runs goes on with what it was begun with.
+    pub fn reconfigure(&mut self, parts: Parts) {
+        self.limits.settle = parts.provider.settle();
+        self.parts = parts;
+        self.list = None;
     }
 
     async fn reload(&mut self) -> Result<(), StoreError> {
