@@ -3,9 +3,24 @@
 //! `client.rs` and the files beside it are the only ones that name the crate `kube`. Invariants: [`Kube::view`] makes no call; a
 //! view that may be old or in parts says so; every order may be repeated; nothing is done without the lease.
 
+mod act;
+mod cache;
+mod client;
+mod events;
+mod health;
+mod lease;
+mod parcel;
+mod reflect;
+mod rest;
+mod store;
+mod trim;
+
 use async_trait::async_trait;
 use provisioner::names::MachineName;
 
+pub use self::client::{Client, Names};
+pub use self::lease::{Epoch, Lease};
+pub use self::store::ConfigMapStore;
 use crate::decide::KubeAction;
 use crate::view::KubeView;
 
@@ -45,7 +60,7 @@ pub enum KubeError {
 }
 
 /// How an event looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tone {
     /// As it should be.
     Normal,
