@@ -83,6 +83,7 @@ async fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .without_time()
+        .with_ansi(false)
         .with_target(false)
         .init();
     let done = match Args::parse().verb {
@@ -108,12 +109,9 @@ fn read(config: &Path) -> anyhow::Result<Handover> {
 
 async fn create_ledger(config: &Path, kubeconfig: &Path) -> anyhow::Result<()> {
     let handover = read(config)?;
-    let names = names(false);
-    let store = ConfigMapStore::connect(kubeconfig, &names, &handover.ledger).await?;
-    let ledger = Ledger {
-        generation: 1,
-        ..Ledger::new(handover.ledger, Owner::Autoscaler, handover.cluster, handover.cloud)
-    };
+    let store = ConfigMapStore::connect(kubeconfig, NAMESPACE, &handover.ledger).await?;
+    let mut ledger = Ledger::new(handover.ledger, Owner::Autoscaler, handover.cluster, handover.cloud);
+    ledger.generation = 1;
     match store.create(&ledger).await {
         // It was made by a run that did not come to its end.
         Ok(()) | Err(StoreError::Conflict { .. }) => Ok(()),
@@ -184,7 +182,8 @@ async fn run(config: &Path, kubeconfig: &Path, state: &Path, socket: &Path) -> a
     let reserved = assembled.reserved.iter();
     let reserved = reserved
         .map(|(pool, &(cpu, memory))| (pool.clone(), Reserved { cpu, memory, ..Reserved::default() }));
-    let learned = Learned { reserved: reserved.collect(), ..Learned::default() };
+    let mut learned = Learned::default();
+    learned.reserved = reserved.collect();
     let autoscaler =
         Autoscaler::new(engine, Arc::clone(&kube), assembled.spec, handover.policy.clone(), mode, learned);
     let (send, commands) = mpsc::channel(16);

@@ -154,6 +154,9 @@ async fn probe(shared: Arc<Shared>, rest: Rest, namespace: String) {
 
 #[async_trait]
 impl Kube for Client {
+    fn leads(&self) -> bool {
+        self.lease.holds().is_some()
+    }
     fn view(&self) -> Snapshot {
         self.shared.view()
     }

@@ -206,13 +206,17 @@ async fn machines_meet_their_fates() {
     let broken = broken.iter().find(|machine| machine.tags.machine.as_str() == "a-w-3").unwrap();
     lab.cloud.clear_faults().await.unwrap();
     lab.cloud.start(&broken.id).await.unwrap();
-    let runs = async || {
+    let state = async || {
         let all = lab.cloud.list(&Scope::All).await.unwrap();
-        all.iter().any(|machine| machine.id == broken.id && machine.state == MachineState::Running)
+        all.into_iter().find(|machine| machine.id == broken.id).map(|machine| machine.state)
     };
     let since = clock::monotonic();
-    while !runs().await {
-        assert!(since.elapsed() < *PATIENCE, "without the fault it boots");
+    loop {
+        let state = state().await;
+        if state == Some(MachineState::Running) {
+            break;
+        }
+        assert!(since.elapsed() < *PATIENCE, "without the fault it boots: {state:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
