@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 const WATCH_ERROR: Duration = Duration::from_secs(5);
 /// For so long the API server may leave direct questions unanswered: three of them.
 const UNANSWERED: Duration = Duration::from_secs(15);
+/// After such a silence the watches may lag behind the first answer: what they missed comes within this time, or they are given up.
+const CATCH_UP: Duration = Duration::from_secs(2);
 
 /// What is known of one kind.
 #[derive(Debug, Default)]
@@ -30,14 +32,18 @@ pub(super) struct Health {
     feeds: BTreeMap<&'static str, Feed>,
     began: Instant,
     answered: Option<Instant>,
+    /// When it answered again after too long a silence.
+    back: Option<Instant>,
     silence: String,
+    /// Whether it was said last that the view is stale.
+    pub(super) said_stale: bool,
 }
 
 impl Health {
     /// Nothing is known yet of these kinds.
     pub(super) fn new(kinds: &[&'static str], now: Instant) -> Self {
         let feeds = kinds.iter().map(|kind| (*kind, Feed::default())).collect();
-        Self { feeds, began: now, answered: None, silence: String::new() }
+        Self { feeds, began: now, answered: None, back: None, silence: String::new(), said_stale: true }
     }
 
     fn feed(&mut self, kind: &'static str) -> &mut Feed {
@@ -49,17 +55,19 @@ impl Health {
         *self.feed(kind) = Feed { listed: true, ..Feed::default() };
     }
 
-    /// A watch is in error, since `since`; an error that lasts began when it began.
-    pub(super) fn fails(&mut self, kind: &'static str, since: Instant, why: String) {
+    /// A watch is in error, since `since`; an error that lasts began when it began. Whether it has lasted so long that the kind
+    /// counts as old: then only a new list makes it fresh, since a watch that begins has not caught up yet.
+    pub(super) fn fails(&mut self, kind: &'static str, since: Instant, now: Instant, why: String) -> bool {
         let feed = self.feed(kind);
         let since = feed.failing.as_ref().map_or(since, |(first, _)| (*first).min(since));
         feed.failing = Some((since, why));
+        now.saturating_duration_since(since) > WATCH_ERROR
     }
 
     /// The cluster has no such API. Believed only of a kind that was never there: what was there does not go, it is out of sight.
     pub(super) fn absent(&mut self, kind: &'static str, now: Instant, why: String) {
         if self.feed(kind).listed {
-            self.fails(kind, now, why);
+            self.fails(kind, now, now, why);
         } else {
             *self.feed(kind) = Feed { absent: true, ..Feed::default() };
         }
@@ -67,6 +75,10 @@ impl Health {
 
     /// The API server has answered a direct question.
     pub(super) fn answered(&mut self, now: Instant) {
+        let silent = self.answered.map(|last| now.saturating_duration_since(last));
+        if silent.is_some_and(|silent| silent > UNANSWERED) {
+            self.back = Some(now);
+        }
         self.answered = Some(now);
     }
 
@@ -86,6 +98,9 @@ impl Health {
                 "the API server has not answered{so_far}, for {} s{colon}{words}",
                 silent.as_secs()
             ));
+        }
+        if self.back.is_some_and(|back| now.saturating_duration_since(back) < CATCH_UP) {
+            return Some("the API server has only just answered again".to_owned());
         }
         self.feeds.iter().find_map(|(kind, feed)| feed.stale(kind, now))
     }
@@ -137,7 +152,7 @@ mod tests {
         health.answered(now);
         assert_eq!(health.stale(now).as_deref(), Some("objects of kind Node were not all seen yet"));
         health.flows("Node");
-        health.fails("Pod", now, "refused".into());
+        health.fails("Pod", now, now, "refused".into());
         assert_eq!(health.stale(now).as_deref(), Some("objects of kind Pod were not all seen yet: refused"));
         health.flows("Pod");
         assert_eq!(health.stale(now), None);
@@ -147,11 +162,11 @@ mod tests {
     fn a_watch_in_error_makes_the_view_old_after_five_seconds_and_not_before() {
         let now = clock::monotonic();
         let mut health = fresh(now);
-        health.fails("Pod", now, "broken".into());
+        assert!(!health.fails("Pod", now, now + secs(5), "broken".into()));
         health.answered(now + secs(5));
         assert_eq!(health.stale(now + secs(5)), None);
         // Trying again in vain does not make it younger.
-        health.fails("Pod", now + secs(5), "still broken".into());
+        assert!(health.fails("Pod", now + secs(5), now + secs(6), "still broken".into()));
         assert_eq!(
             health.stale(now + secs(6)).as_deref(),
             Some("the watch of kind Pod has been in error for 6 s: still broken")
@@ -159,7 +174,7 @@ mod tests {
         health.flows("Pod");
         assert_eq!(health.stale(now + secs(6)), None);
         // An error that began before it was noticed counts from its beginning.
-        health.fails("Node", now, "silent".into());
+        health.fails("Node", now, now + secs(6), "silent".into());
         assert!(health.stale(now + secs(6)).is_some());
     }
 
@@ -174,7 +189,9 @@ mod tests {
             Some("the API server has not answered, for 16 s: no answer within 3 s")
         );
         health.answered(now + secs(17));
-        assert_eq!(health.stale(now + secs(18)), None);
+        assert!(health.stale(now + secs(18)).is_some(), "the watches may not have caught up");
+        health.answered(now + secs(18));
+        assert_eq!(health.stale(now + secs(19)), None);
     }
 
     #[test]

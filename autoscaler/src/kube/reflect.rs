@@ -3,7 +3,8 @@
 //! ```text
 //!   list, page by page ─► replace ─► watch from there ─► put, remove ─┐
 //!        ▲                             ▲    closed by the server ─────┘
-//!        └── 410, or refused           └─── connection lost: again from the last version, with growing pauses
+//!        └── 410, refused, or lost     └─── connection lost: again from the last version, with growing pauses
+//!            for more than 5 s
 //! ```
 //!
 //! The crate's own `watcher` says nothing when a broken watch is back, nor when a bookmark comes: a quiet kind would stay in error for
@@ -75,14 +76,15 @@ impl Shared {
     }
 
     /// Changes what is known of freshness; whoever waits is woken if that makes an old view fresh.
-    pub(super) fn health(&self, change: impl FnOnce(&mut Health, Instant)) {
+    pub(super) fn health<R>(&self, change: impl FnOnce(&mut Health, Instant) -> R) -> R {
         let now = clock::monotonic();
         let health = &mut self.lock().1;
-        let was = health.stale(now).is_some();
-        change(health, now);
-        if was && health.stale(now).is_none() {
+        let result = change(health, now);
+        let stale = health.stale(now).is_some();
+        if std::mem::replace(&mut health.said_stale, stale) && !stale {
             self.turn();
         }
+        result
     }
 
     pub(super) fn view(&self) -> Snapshot {
@@ -139,16 +141,20 @@ pub(super) async fn follow<T: Kept>(shared: std::sync::Arc<Shared>, rest: Rest) 
                 version = None;
                 fails::<T>(&shared, since, why);
             }
-            Err(Broken::Again(since, why)) => fails::<T>(&shared, since, why),
+            Err(Broken::Again(since, why)) => {
+                if fails::<T>(&shared, since, why) {
+                    version = None;
+                }
+            }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-fn fails<T: Kept>(shared: &Shared, since: Instant, why: String) {
+fn fails<T: Kept>(shared: &Shared, since: Instant, why: String) -> bool {
     tracing::debug!(kind = T::KIND, error = why, "watch in error");
-    shared.health(|health, _| health.fails(T::KIND, since, why));
+    shared.health(|health, now| health.fails(T::KIND, since, now, why))
 }
 
 fn broken<T: Kept>(fault: &Fault) -> Broken {

@@ -27,7 +27,6 @@ fn resident() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-#[expect(clippy::print_stdout, reason = "the figure is for a person")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "makes 30,000 pods: run alone, by hand"]
 async fn thirty_thousand_pods_take_little_memory() {

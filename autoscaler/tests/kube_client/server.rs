@@ -85,11 +85,12 @@ impl Drop for Process {
 
 /// The API server.
 pub(crate) struct Server {
+    // Dropped in this order: the processes end before their folder goes.
+    api: Option<Process>,
+    etcd: Process,
     folder: tempfile::TempDir,
     program: PathBuf,
     args: Vec<String>,
-    api: Option<Process>,
-    _etcd: Process,
     port: u16,
 }
 
@@ -141,7 +142,7 @@ impl Server {
             // Pods are made without their namespace's account, and nodes without a kubelet.
             "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition".to_owned(),
         ];
-        let mut server = Self { folder, program, args, api: None, _etcd: etcd, port };
+        let mut server = Self { api: None, etcd, folder, program, args, port };
         server.run();
         server.write_kubeconfig().await;
         server.ready().await;
@@ -157,6 +158,7 @@ impl Server {
     /// Ends the API server; etcd stays.
     pub(crate) fn end(&mut self) {
         self.api = None;
+        assert!(self.etcd.0.try_wait().is_ok_and(|ended| ended.is_none()), "etcd has ended");
     }
 
     /// Stops it where it is: connections stay open, and nobody answers.
