@@ -95,22 +95,19 @@ fn prices_may_be_whole_numbers() {
 }
 
 #[test]
-fn everything_that_is_wrong_in_it_is_shown_at_its_place_with_the_rest_of_the_file() {
-    insta::assert_snapshot!(refused(&elastic("autoscaler:
+fn what_is_wrong_in_it_is_shown_at_its_place_with_the_rest_of_the_file() {
+    insta::assert_snapshot!(
+        refused(&elastic(
+            "autoscaler:
   idel: 5m
   unwanted_boot: soon
   drain_timeout: [10m]
   under_used: 101
   rate: {up: many, dwon: 3, booting: -1}
-  max: {cpu: lots, memory: 4GB, price: 1 EUR, nodes: }
-  weights: {cpu: 6}
-  head_room: {slots: 1, of: {cpu: 1, memroy: 2Gi}}
-  expander: prize
-  boot_aware: sometimes
-  expendable_below: low
-  pools: {Workers: {idle: 300}}
-  startup_taints: key
-ttl: 8h").replace("name: lab1", "name: Lab1")), @r#"
+  max: {cpu: lots, memory: 4GB, price: 1 EUR, nodes: }"
+        )
+        .replace("name: lab1", "name: Lab1")),
+        @r#"
     cluster.yaml:1:7: name: "Lab1" has 'L': a cluster name has only a-z, 0-9 and -
         1 | name: Lab1
           |       ^^^^
@@ -173,57 +170,78 @@ ttl: 8h").replace("name: lab1", "name: Lab1")), @r#"
        12 |   max: {cpu: lots, memory: 4GB, price: 1 EUR, nodes: }
           |                                                    ^ expected a whole number, 0 or more
 
-    cluster.yaml:13:12: autoscaler.weights.memory is missing
-       12 |   max: {cpu: lots, memory: 4GB, price: 1 EUR, nodes: }
-       13 |   weights: {cpu: 6}
+    12 problems
+    "#
+    );
+}
+
+#[test]
+fn so_are_the_other_keys() {
+    insta::assert_snapshot!(
+        refused(&elastic(
+            "autoscaler:
+  weights: {cpu: 6}
+  head_room: {slots: 1, of: {cpu: 1, memroy: 2Gi}}
+  expander: prize
+  boot_aware: sometimes
+  expendable_below: low
+  pools: {Workers: {idle: 300}}
+  startup_taints: key
+ttl: 8h"
+        )),
+        @r#"
+    cluster.yaml:7:12: autoscaler.weights.memory is missing
+        6 | autoscaler:
+        7 |   weights: {cpu: 6}
           |            ^ expected memory: …
       help: what a gibibyte weighs
 
-    cluster.yaml:14:38: unknown key "memroy" in autoscaler.head_room.of
-       13 |   weights: {cpu: 6}
-       14 |   head_room: {slots: 1, of: {cpu: 1, memroy: 2Gi}}
+    cluster.yaml:8:38: unknown key "memroy" in autoscaler.head_room.of
+        7 |   weights: {cpu: 6}
+        8 |   head_room: {slots: 1, of: {cpu: 1, memroy: 2Gi}}
           |                                      ^^^^^^ expected cpu or memory
       help: did you mean "memory"?
 
-    cluster.yaml:15:13: autoscaler.expander: "prize" is not known here
-       14 |   head_room: {slots: 1, of: {cpu: 1, memroy: 2Gi}}
-       15 |   expander: prize
+    cluster.yaml:9:13: autoscaler.expander: "prize" is not known here
+        8 |   head_room: {slots: 1, of: {cpu: 1, memroy: 2Gi}}
+        9 |   expander: prize
           |             ^^^^^ expected auto, price or weight
       help: did you mean "price"?
 
-    cluster.yaml:16:15: autoscaler.boot_aware: found "sometimes"
-       15 |   expander: prize
-       16 |   boot_aware: sometimes
+    cluster.yaml:10:15: autoscaler.boot_aware: found "sometimes"
+        9 |   expander: prize
+       10 |   boot_aware: sometimes
           |               ^^^^^^^^^ expected true or false
 
-    cluster.yaml:17:21: autoscaler.expendable_below: found "low"
-       16 |   boot_aware: sometimes
-       17 |   expendable_below: low
+    cluster.yaml:11:21: autoscaler.expendable_below: found "low"
+       10 |   boot_aware: sometimes
+       11 |   expendable_below: low
           |                     ^^^ expected a whole number
 
-    cluster.yaml:18:11: autoscaler.pools: "Workers" has 'W': a pool name has only a-z, 0-9 and -
-       17 |   expendable_below: low
-       18 |   pools: {Workers: {idle: 300}}
+    cluster.yaml:12:11: autoscaler.pools: "Workers" has 'W': a pool name has only a-z, 0-9 and -
+       11 |   expendable_below: low
+       12 |   pools: {Workers: {idle: 300}}
           |           ^^^^^^^
 
-    cluster.yaml:18:27: autoscaler.pools.Workers.idle: "300" is no duration (time unit needed, for example 300sec or 300ms): write "90s", "10m" or "2h 30m"
-       17 |   expendable_below: low
-       18 |   pools: {Workers: {idle: 300}}
+    cluster.yaml:12:27: autoscaler.pools.Workers.idle: "300" is no duration (time unit needed, for example 300sec or 300ms): write "90s", "10m" or "2h 30m"
+       11 |   expendable_below: low
+       12 |   pools: {Workers: {idle: 300}}
           |                           ^^^
 
-    cluster.yaml:19:19: autoscaler.startup_taints: found "key"
-       18 |   pools: {Workers: {idle: 300}}
-       19 |   startup_taints: key
+    cluster.yaml:13:19: autoscaler.startup_taints: found "key"
+       12 |   pools: {Workers: {idle: 300}}
+       13 |   startup_taints: key
           |                   ^^^ expected a list ([A, B] or lines with -)
 
-    cluster.yaml:20:1: "ttl" in a cluster file is not built yet
-       19 |   startup_taints: key
-       20 | ttl: 8h
+    cluster.yaml:14:1: "ttl" in a cluster file is not built yet
+       13 |   startup_taints: key
+       14 | ttl: 8h
           | ^^^
       help: clusters that end by themselves will come; remove it, and run `continuum cluster down` yourself
 
-    21 problems
-    "#);
+    9 problems
+    "#
+    );
 }
 
 #[test]
