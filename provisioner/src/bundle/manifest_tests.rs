@@ -39,6 +39,7 @@ fn wants_image(reference: &str, digest: Option<&str>) -> Artifact {
         name: "pause".into(),
         version: "3.10.2".into(),
         image: Some(reference.into()),
+        own: false,
         digest: digest.map(|digit| format!("sha256:{}", digit.repeat(64))),
         files: [].into(),
     }

@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, everything else to stderr; `-o json` makes the data machine-readable.
 
+pub mod autoscaler;
 pub mod bundle;
 pub mod cluster;
 pub mod code;
@@ -56,6 +57,9 @@ enum Noun {
     /// Clusters: make, look at, remove
     #[command(subcommand)]
     Cluster(cluster::Verb),
+    /// The autoscaler of a cluster whose pools have ranges
+    #[command(subcommand)]
+    Autoscaler(autoscaler::Verb),
     /// The templates that a cluster file can name
     #[command(subcommand)]
     Template(template::Verb),
@@ -112,6 +116,7 @@ fn usage(error: &clap::Error) -> ! {
 fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.noun {
         Noun::Cluster(verb) => cluster::run(verb, cli.global.output),
+        Noun::Autoscaler(verb) => autoscaler::run(verb, cli.global.output),
         Noun::Template(verb) => template::run(&verb, cli.global.output),
         Noun::Recipe(verb) => recipe::run(&verb, cli.global.output),
         Noun::Bundle(command) => {

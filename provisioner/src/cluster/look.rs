@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use secrecy::ExposeSecret;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::input::{self, Given};
 use super::site::{self, SiteError};
+use crate::api;
+use crate::handover::has_elastic_pools;
 use crate::ledger::Ledger;
 use crate::names::{ClusterId, ClusterName, MachineName, PoolName};
 use crate::plan::{Limits, NodeState, Nodes};
 use crate::provider::{Machine, MachineState, Provider, Scope};
 use crate::recipe::{Host, Scripts};
 use crate::reconcile::Reconciler;
-use crate::remote::Target;
+use crate::remote::{RemoteError, Target};
 use crate::spec::Spec;
 use crate::state::{Record, StateDir};
 use crate::teardown;
@@ -102,7 +106,50 @@ pub async fn look_at_cloud(name: &ClusterName) -> Result<(Arc<dyn Provider>, Vec
     Ok((provider, machines))
 }
 
+/// The autoscaler of a cluster does not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody can be asked.
+    #[error("no front-end of {0} is Ready and runs")]
+    NoFrontEnd(ClusterName),
+    /// It runs nowhere.
+    #[error("{0} has no pool with a range, and so no autoscaler: a pool has one with `count: 0..5`")]
+    NotElastic(ClusterName),
+    /// The front-end, or the autoscaler on it.
+    #[error("the autoscaler does not answer: {0}")]
+    Remote(RemoteError),
+    /// It says no.
+    #[error("{0}")]
+    Refused(String),
+    /// Of another version, or damaged on the way.
+    #[error("the autoscaler's answer makes no sense: {0}")]
+    Answer(#[from] serde_json::Error),
+}
+
 impl Seen {
+    /// Asks the autoscaler on the front-end.
+    pub async fn ask<T: DeserializeOwned>(
+        &self,
+        name: &ClusterName,
+        method: &str,
+        path: &str,
+    ) -> Result<T, AskError> {
+        if self.spec.as_ref().is_some_and(|spec| !has_elastic_pools(spec)) {
+            return Err(AskError::NotElastic(name.clone()));
+        }
+        // Names of pods and nodes have no letter that a shell would read; whoever gives another one is not understood.
+        let script = format!("{} {method} {path}", api::ASK);
+        let answer = self.engine.ask_front_end(&script).await;
+        let answer = match answer.ok_or_else(|| AskError::NoFrontEnd(name.clone()))? {
+            Ok(answer) => answer,
+            Err(RemoteError::ScriptFailed { words, .. }) => return Err(AskError::Refused(words)),
+            Err(error) => return Err(AskError::Remote(error)),
+        };
+        // What only tells gets no answer.
+        let answer = Some(answer.expose_secret()).filter(|answer| !answer.is_empty()).unwrap_or(b"null");
+        Ok(serde_json::from_slice(answer)?)
+    }
+
     /// How to reach a machine, or the first front-end if none is named.
     pub fn reach(&self, machine: Option<&MachineName>) -> Option<(Target, Host)> {
         match machine {
@@ -138,6 +185,13 @@ impl Seen {
         let ours = |machine: &&Machine| machine.tags.cluster == self.record.id;
         let listed: BTreeMap<&MachineName, &Machine> =
             self.machines().iter().filter(ours).map(|machine| (&machine.tags.machine, machine)).collect();
+        let elastic = self.spec.as_ref().is_some_and(has_elastic_pools);
+        let daemon =
+            if elastic { self.ask::<api::Status>(cluster, "GET", "/v1/status").await.ok() } else { None };
+        let phase_of = |name: &MachineName| {
+            let rows = daemon.iter().flat_map(|daemon| &daemon.machines);
+            rows.filter(|row| row.name == *name).map(|row| row.phase.clone()).next()
+        };
         let mut lines: Vec<Line> = ledger
             .rows()
             .iter()
@@ -148,7 +202,7 @@ impl Seen {
             .collect();
         let rowless = listed.iter().filter(|(name, _)| ledger.row(name).is_none());
         lines.extend(rowless.map(|(name, machine)| {
-            line(name, &machine.tags.pool, None, Some(machine), known, &machine.shape.name.0)
+            line(name, &machine.tags.pool, phase_of(name), Some(machine), known, &machine.shape.name.0)
         }));
         Status {
             cluster: cluster.clone(),

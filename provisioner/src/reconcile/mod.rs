@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use secrecy::SecretSlice;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +35,7 @@ use crate::names::{CloudId, MachineId, MachineName, PoolName};
 use crate::plan::{Limits, Nodes, Plan, Stop};
 use crate::provider::{Machine, Provider, ProviderError, UserData};
 use crate::recipe::{Host, Scripts};
-use crate::remote::{Job, Remote, Target};
+use crate::remote::{Job, Remote, RemoteError, Target};
 use crate::spec::{Role, Spec};
 use crate::store::{Store, StoreError};
 
@@ -234,6 +235,12 @@ impl Reconciler {
             Some(place) => nodes::ask(&self.parts, &place).await,
             None => Nodes::Unknown("no front-end is Ready".into()),
         }
+    }
+
+    /// Asks the first front-end that is Ready and runs; nothing of it is logged or kept. `None`: there is none.
+    pub async fn ask_front_end(&self, script: &str) -> Option<Result<SecretSlice<u8>, RemoteError>> {
+        let place = self.ready_front_end()?;
+        Some(self.parts.remote.ask(&place.target, script).await)
     }
 
     /// Ready machines whose recipes have changed since: they are left as they are.

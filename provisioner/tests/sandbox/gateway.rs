@@ -279,6 +279,12 @@ impl Provider for Inside {
         }
         Ok(left)
     }
+    async fn grant(&self, id: &ClusterId, file: &Path) -> Result<Grant, ProviderError> {
+        self.now().grant(id, file).await
+    }
+    async fn revoke(&self, id: &ClusterId) -> Result<(), ProviderError> {
+        self.now().revoke(id).await
+    }
     async fn dial(&self, machine: &Machine, port: u16) -> Result<Stream, ProviderError> {
         self.now().dial(machine, port).await
     }

@@ -185,9 +185,7 @@ impl FileArgs {
 
 /// Runs the command.
 pub fn run(verb: Verb, output: Output) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(Exit::Environment, error))?;
-    runtime.block_on(async {
+    block_on(async {
         match verb {
             Verb::Up(args) => up::up(&args, output).await,
             Verb::Plan(args) => up::plan(&args, output).await,
@@ -202,6 +200,12 @@ pub fn run(verb: Verb, output: Output) -> Result<Exit, Failure> {
             Verb::Dial { name, machine, port } => look::dial(&name, &machine, port).await,
         }
     })
+}
+
+/// Runs a verb that waits for others.
+pub(super) fn block_on(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(Exit::Environment, error))?.block_on(verb)
 }
 
 /// Problems with what was given, as they are shown.
@@ -223,7 +227,7 @@ fn refused(error: InputError) -> Failure {
 }
 
 /// Why a cluster cannot be worked on, with the exit code that says so.
-fn site(error: SiteError) -> Failure {
+pub(super) fn site(error: SiteError) -> Failure {
     use crate::provider::ProviderError;
     let text = error.to_string();
     match error {
