@@ -92,7 +92,7 @@ impl Parcel {
 
 #[cfg(test)]
 mod tests {
-    use provisioner::ledger::NewRow;
+    use provisioner::ledger::{Leaving, NewRow};
     use provisioner::names::{CloudId, ClusterId, ImageName, MachineId};
     use provisioner::provider::Owner;
     use provisioner::spec::Role;
@@ -110,6 +110,14 @@ mod tests {
         Parcel::of(&LedgerId::from("a-1"))
     }
 
+    /// A number that looks like chance.
+    fn mixed(n: u64) -> u64 {
+        let n = (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let n = (n ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let n = (n ^ (n >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        n ^ (n >> 31)
+    }
+
     /// A ledger of Ready machines, whose ids look like a cloud's: nothing to pack them by.
     fn with_machines(count: u64) -> Ledger {
         let mut ledger = ledger();
@@ -124,11 +132,7 @@ mod tests {
                 expires: None,
             };
             let name = ledger.add(row, now()).unwrap();
-            let mixed = (n + 1)
-                .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-                .rotate_left(17)
-                .wrapping_mul(0xD6E8_FEB8_6659_FD93);
-            let id = format!("{mixed:016x}-{:016x}", mixed.wrapping_mul(0x2545_F491_4F6C_DD1D));
+            let id = format!("{:016x}-{:016x}", mixed(n), mixed(n + 1_000_000));
             ledger.sight(&name, &MachineId::from(id.as_str())).unwrap();
             ledger.configure(&name).unwrap();
             ledger.ready(&name, &[]).unwrap();
@@ -151,9 +155,13 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_in_words() {
-        let error = parcel().pack(&with_machines(30_000)).unwrap_err();
-        let StoreError::Io { source, .. } = error else { panic!("{error}") };
-        assert!(source.to_string().starts_with("30000 machines take "), "{source}");
+        let mut ledger = with_machines(2);
+        // Words that cannot be packed.
+        let why: String = (0..100_000).map(mixed).map(|n| format!("{n:016x}")).collect();
+        let name = ledger.rows().keys().next().cloned().unwrap();
+        ledger.delete(&name, Leaving::Failed(why + "x")).unwrap();
+        let Err(StoreError::Io { source, .. }) = parcel().pack(&ledger).map(drop) else { panic!("it fits") };
+        assert!(source.to_string().starts_with("2 machines take "), "{source}");
     }
 
     #[test]

@@ -15,39 +15,40 @@ use serde_json::Value;
 /// Nothing that a test waits for takes longer on a busy computer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
+fn json(path: &Path) -> Value {
+    let text = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).unwrap()
+}
+
+fn unpack(archive: &Path, to: &Path) {
+    let done = Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(to).status();
+    assert!(done.is_ok_and(|status| status.success()), "{} is not unpacked", archive.display());
+}
+
 /// A program out of an image of the bundle, kept in the cache by the image's content.
-fn program(bundle: &Path, name: &str) -> Option<PathBuf> {
-    let manifest: Value = serde_json::from_slice(&fs::read(bundle.join("manifest.json")).ok()?).ok()?;
-    let entry = manifest["entries"].as_array()?.iter().find(|entry| entry["name"] == name)?;
-    let sum = entry["sha256"].as_str()?;
-    let folder = cache::folder().ok()?.join("suites/kube").join(sum);
+fn program(bundle: &Path, name: &str) -> PathBuf {
+    let manifest = json(&bundle.join("manifest.json"));
+    let entry = manifest["entries"].as_array().unwrap().iter().find(|entry| entry["name"] == name);
+    let sum = entry.and_then(|entry| entry["sha256"].as_str()).unwrap().to_owned();
+    let folder = cache::folder().unwrap().join("unpacked").join(&sum);
     let program = folder.join(name);
     if program.is_file() {
-        return Some(program);
+        return program;
     }
-    fs::create_dir_all(&folder).ok()?;
-    let half = tempfile::tempdir_in(&folder).ok()?;
-    let unpack = |archive: &Path| {
-        let done = Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(half.path()).status();
-        assert!(done.is_ok_and(|status| status.success()), "{} is not unpacked", archive.display());
-    };
-    unpack(&bundle.join("blobs/sha256").join(sum));
+    fs::create_dir_all(&folder).unwrap();
+    let half = tempfile::tempdir_in(&folder).unwrap();
+    unpack(&bundle.join("blobs/sha256").join(&sum), half.path());
     let blob = |digest: &Value| {
-        half.path()
-            .join("blobs/sha256")
-            .join(digest.as_str().unwrap_or_default().trim_start_matches("sha256:"))
+        half.path().join("blobs/sha256").join(digest.as_str().unwrap().trim_start_matches("sha256:"))
     };
-    let read = |path: PathBuf| -> Option<Value> { serde_json::from_slice(&fs::read(path).ok()?).ok() };
-    let index = read(half.path().join("index.json"))?;
-    let image = read(blob(&index["manifests"][0]["digest"]))?;
-    for layer in image["layers"].as_array()? {
-        unpack(&blob(&layer["digest"]));
+    let index = json(&half.path().join("index.json"));
+    let image = json(&blob(&index["manifests"][0]["digest"]));
+    for layer in image["layers"].as_array().unwrap() {
+        unpack(&blob(&layer["digest"]), half.path());
     }
-    let found = ["", "usr/local/bin", "usr/bin"].iter().map(|at| half.path().join(at).join(name));
-    let found = found.into_iter().find(|path| path.is_file())?;
     // Whole or not at all, also for a test that runs beside.
-    fs::rename(found, &program).ok()?;
-    Some(program)
+    fs::rename(half.path().join("usr/local/bin").join(name), &program).unwrap();
+    program
 }
 
 fn port() -> u16 {
@@ -101,12 +102,11 @@ impl Server {
         let bundle = env::path("CONTINUUM_TEST_BUNDLE")
             .or_else(|| Some(cache::folder().ok()?.join("bundles/kubernetes")))
             .filter(|path| path.join("manifest.json").is_file());
-        let programs =
-            bundle.and_then(|bundle| Some((program(&bundle, "etcd")?, program(&bundle, "kube-apiserver")?)));
-        let Some((etcd, program)) = programs else {
+        let Some(bundle) = bundle else {
             println!("skipped: no bundle (`make bundle` makes one, CONTINUUM_TEST_BUNDLE names another)");
             return None;
         };
+        let (etcd, program) = (program(&bundle, "etcd"), program(&bundle, "kube-apiserver"));
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let (client, peer, port) = (port(), port(), port());
