@@ -8,7 +8,6 @@
 //! Pure: texts go in, a [`Spec`] comes out. Invariants: a key that is not built is refused and never ignored; the
 //! values under `inputs` are typed by the template; a [`Spec`] is given only if nothing at all is wrong.
 
-mod autoscaler;
 mod build;
 pub mod keys;
 mod labels;
@@ -16,6 +15,7 @@ mod operators;
 mod provider;
 mod range;
 pub mod scalars;
+mod scaling;
 pub mod schema;
 #[cfg(test)]
 mod tests;
@@ -145,8 +145,8 @@ fn policy(
     warnings: &mut Vec<Warning>,
 ) -> Option<Policy> {
     let Some(entry) = root.entry("autoscaler") else { return Some(Policy::default()) };
-    let policy = autoscaler::read(&entry.value, problems)?;
-    autoscaler::check(entry, &policy, pools, problems, warnings);
+    let policy = scaling::read(&entry.value, problems)?;
+    scaling::check(entry, &policy, pools, problems, warnings);
     Some(policy)
 }
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::autoscaler;
 use super::keys::{KEYS, PROVIDERS, State};
+use super::scaling;
 use crate::names::CLUSTER_NAME_MAX;
 use crate::provider::sandbox;
 use crate::tosca::Template;
@@ -21,7 +21,7 @@ pub fn of(template_name: &str, template: &Template<'_>) -> Value {
             (_, "template") => json!({ "type": "string", "examples": [template_name] }),
             (_, "provider") => provider(),
             (_, "inputs") => template.schema(),
-            (_, "autoscaler") => autoscaler::schema(),
+            (_, "autoscaler") => scaling::schema(),
             (_, "operators") => {
                 json!({ "type": "array", "items": { "type": "string", "pattern": "^(ssh|ecdsa|sk)-[a-z0-9@.-]+ " } })
             }

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
-mod autoscaler;
 mod operators;
 mod ranges;
 mod refused;
+mod scaling;
 mod schema;
 mod values;
 
@@ -179,7 +179,7 @@ proptest! {
     #[test]
     fn no_file_makes_the_reader_panic(lines in prop::collection::vec((0_usize..60, r"[ -~]{0,12}"), 0..8)) {
         // A right file with some of its lines spoiled reaches deeper than any random text.
-        let mut text: Vec<String> = GOOD.lines().chain(autoscaler::ALL.lines()).map(str::to_owned).collect();
+        let mut text: Vec<String> = GOOD.lines().chain(scaling::ALL.lines()).map(str::to_owned).collect();
         for (at, noise) in lines {
             let at = at % text.len();
             let cut = noise.len().min(text[at].len());

@@ -1,7 +1,7 @@
 //! JSON Schema and reader are made from the same tables: they must judge alike.
 
 use super::super::schema;
-use super::autoscaler::elastic;
+use super::scaling::elastic;
 use super::{GOOD, check, with, workers};
 use crate::diagnostic::render;
 use crate::templates::Templates;
@@ -28,7 +28,7 @@ fn schema_and_reader_agree() {
         ),
         workers("{count: 0..5, shape: {cpu: 2, memory: 4Gi}}"),
         workers("{count: '1999..2000', shape: {cpu: 2, memory: 4Gi}}"),
-        elastic(super::autoscaler::ALL),
+        elastic(super::scaling::ALL),
         elastic("autoscaler: {idle: 1h 30m, max: {price: 2}, prices: {2x4Gi: 1.5}}"),
         with("name: Lab"),
         with("name: lab-"),
