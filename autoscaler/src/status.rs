@@ -25,7 +25,7 @@ pub fn of(
         stale: last.and_then(|tick| tick.snapshot.stale.clone()),
         stop: last.and_then(|tick| tick.stop.clone()),
         pools: pools(autoscaler, last),
-        machines: last.map(machines).unwrap_or_default(),
+        machines: last.map(|tick| machines(autoscaler, tick)).unwrap_or_default(),
         waits: last.map(waits).unwrap_or_default(),
         decisions,
     }
@@ -49,7 +49,7 @@ fn pools(autoscaler: &Autoscaler, last: Option<&Tick>) -> Vec<Pool> {
         .collect()
 }
 
-fn machines(tick: &Tick) -> Vec<Machine> {
+fn machines(autoscaler: &Autoscaler, tick: &Tick) -> Vec<Machine> {
     let rows = tick.ledger.rows().iter();
     rows.map(|(name, row)| Machine {
         name: name.clone(),
@@ -58,6 +58,7 @@ fn machines(tick: &Tick) -> Vec<Machine> {
         phase: row.phase().to_string(),
         born: row.born.at,
         leaving: row.leaving().map(ToString::to_string),
+        host_keys: autoscaler.host_keys(name),
     })
     .collect()
 }

@@ -101,6 +101,11 @@ impl Autoscaler {
         self.engine.reconfigure(parts);
     }
 
+    /// The public host keys of a machine that are right.
+    pub fn host_keys(&self, name: &MachineName) -> Vec<String> {
+        self.engine.host_keys(name).unwrap_or_default()
+    }
+
     /// The engine.
     pub fn engine(&mut self) -> &mut Reconciler {
         &mut self.engine

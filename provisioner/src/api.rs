@@ -98,6 +98,8 @@ pub struct Machine {
     pub born: Timestamp,
     /// Why it goes.
     pub leaving: Option<String>,
+    /// Its public host keys that are right, `ssh-ed25519 AAAA…`.
+    pub host_keys: Vec<String>,
 }
 
 /// Something that does not happen now.

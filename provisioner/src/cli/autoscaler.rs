@@ -58,7 +58,8 @@ async fn seen(name: &ClusterName) -> Result<Seen, Failure> {
     look::look(name).await.map_err(super::cluster::site)
 }
 
-fn asked(error: AskError) -> Failure {
+/// The autoscaler does not answer, with the exit code that says why.
+pub(super) fn asked(error: AskError) -> Failure {
     let exit = match error {
         AskError::NotElastic(_) | AskError::Refused(_) => Exit::Refused,
         AskError::NoFrontEnd(_) | AskError::Remote(_) | AskError::Answer(_) => Exit::Failed,

@@ -12,10 +12,11 @@ use super::input::{self, Given};
 use super::site::{self, SiteError};
 use crate::api;
 use crate::handover::has_elastic_pools;
+use crate::keys::HostKey;
 use crate::ledger::Ledger;
 use crate::names::{ClusterId, ClusterName, MachineName, PoolName};
 use crate::plan::{Limits, NodeState, Nodes};
-use crate::provider::{Machine, MachineState, Provider, Scope};
+use crate::provider::{Machine, MachineState, Owner, Provider, Scope};
 use crate::recipe::{Host, Scripts};
 use crate::reconcile::Reconciler;
 use crate::remote::{RemoteError, Target};
@@ -156,6 +157,26 @@ impl Seen {
             Some(name) => self.engine.reach(name),
             None => self.engine.front_end(),
         }
+    }
+
+    /// The same, with the host keys in full: of a machine of the autoscaler's the cloud has only their fingerprints, so the
+    /// autoscaler is asked, and believed only where they agree.
+    pub async fn reach_with_keys(
+        &self,
+        name: &ClusterName,
+        machine: Option<&MachineName>,
+    ) -> Result<Option<Target>, AskError> {
+        let Some((mut target, _)) = self.reach(machine) else { return Ok(None) };
+        if target.machine.tags.owner == Owner::Autoscaler {
+            let status: api::Status = self.ask(name, "GET", "/v1/status").await?;
+            let known = status.machines.into_iter().filter(|known| known.name == target.name);
+            let pinned: Vec<&str> = target.machine.tags.host_keys().collect();
+            let agrees = |key: &String| {
+                HostKey::parse(key).is_ok_and(|key| pinned.contains(&key.fingerprint().as_str()))
+            };
+            target.host_keys = known.flat_map(|known| known.host_keys).filter(agrees).collect();
+        }
+        Ok(Some(target))
     }
 
     /// The ledger.

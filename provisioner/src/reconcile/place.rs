@@ -24,17 +24,23 @@ impl Reconciler {
     /// How to reach a machine, as listed last: of a row, or of the other ledger of this cluster.
     pub(super) fn target(&self, name: &MachineName) -> Option<Target> {
         let Some(row) = self.ledger.row(name) else { return self.target_elsewhere(name) };
+        let host_keys = self.host_keys(name)?;
         let machine = self.machines().iter().find(|machine| {
             machine.tags.ledger == self.ledger.id
                 && machine.tags.machine == *name
                 && row.machine().is_none_or(|id| *id == machine.id)
         })?;
-        let (keys, birth) = (&self.parts.keys, self.ledger.key_birth(name)?);
-        let mut host_keys = vec![keys.second(name, birth)];
-        if !row.host_key_rotated() {
-            host_keys.insert(0, keys.first(name, birth));
-        }
         Some(Target { name: name.clone(), machine: machine.clone(), host_keys })
+    }
+
+    /// The public host keys of a row's machine that are right now.
+    pub fn host_keys(&self, name: &MachineName) -> Option<Vec<String>> {
+        let (row, birth) = (self.ledger.row(name)?, self.ledger.key_birth(name)?);
+        let mut host_keys = vec![self.parts.keys.second(name, birth)];
+        if !row.host_key_rotated() {
+            host_keys.insert(0, self.parts.keys.first(name, birth));
+        }
+        Some(host_keys)
     }
 
     /// A machine whose keys another ledger's owner derives: known by the fingerprints that its tag says.

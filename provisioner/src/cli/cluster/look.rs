@@ -88,7 +88,10 @@ pub(super) fn list(output: Output) -> Result<Exit, Failure> {
 /// A shell on a machine, by the system's ssh.
 pub(super) async fn ssh(args: &SshArgs) -> Result<Exit, Failure> {
     let seen = look::look(&args.name).await.map_err(site)?;
-    let Some((target, _)) = seen.reach(args.machine.as_ref()) else { return Err(unreachable(args, &seen)) };
+    let reached = seen.reach_with_keys(&args.name, args.machine.as_ref()).await;
+    let Some(target) = reached.map_err(crate::cli::autoscaler::asked)? else {
+        return Err(unreachable(args, &seen));
+    };
     let exe = std::env::current_exe()?.display().to_string();
     let proxy: Vec<String> =
         [exe.as_str(), "cluster", "dial", args.name.as_str(), target.machine.id.as_str(), "22"]
