@@ -257,6 +257,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "a measurement: run it alone"]
     fn thirty_thousand_pods_take_little_memory() {
         let mut world = World::default();
         let before = resident_kib();
