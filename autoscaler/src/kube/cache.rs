@@ -227,6 +227,50 @@ mod tests {
         assert_eq!(world.view().notes.count, 0);
     }
 
+    fn resident_kib() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// A pod that runs, as a kubelet and a scheduler leave it.
+    fn running(n: usize) -> Value {
+        let told = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let conditions =
+            ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
+                .map(told);
+        let requests = json!({"cpu": "100m", "memory": "64Mi"});
+        json!({"metadata": {"namespace": "default", "name": format!("worker-{n}"), "uid": format!("{n:036}"),
+                "labels": {"app": "web", "job-name": format!("job-{}", n / 100)},
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "x".repeat(1500)},
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                "ownerReferences": [{"kind": "Job", "name": format!("job-{}", n / 100), "uid": "u", "controller": true}]},
+            "spec": {"nodeName": format!("lab1-workers-{}", n % 1000), "schedulerName": "default-scheduler",
+                "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"},
+                    {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute"}],
+                "volumes": [{"name": "kube-api-access-x", "projected": {"sources": []}}, {"name": "scratch", "emptyDir": {}}],
+                "containers": [{"name": "a", "image": "registry.example/a:1", "ports": [{"containerPort": 80}],
+                    "resources": {"requests": requests}}]},
+            "status": {"phase": "Running", "startTime": "2026-01-01T00:00:00Z",
+                "conditions": conditions,
+                "containerStatuses": [{"name": "a", "allocatedResources": requests, "resources": {"requests": requests}}]}})
+    }
+
+    #[test]
+    #[ignore = "a measurement: run it alone"]
+    fn thirty_thousand_pods_take_little_memory() {
+        let mut world = World::default();
+        let before = resident_kib();
+        for n in 0..30_000 {
+            Pod::kept(&mut world).put(read(&running(n)).unwrap());
+        }
+        let view = world.view();
+        let taken = resident_kib().saturating_sub(before);
+        // Half of what the whole daemon may have at this size.
+        assert!(view.pods.len() == 30_000 && taken < 110 * 1024, "{taken} KiB");
+        println!("30,000 pods take {taken} KiB");
+    }
+
     #[test]
     fn an_object_without_a_name_is_none() {
         assert!(read::<Pod>(&json!({"metadata": {"namespace": "default"}})).is_none());

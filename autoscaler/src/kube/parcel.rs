@@ -157,7 +157,7 @@ mod tests {
     fn what_does_not_fit_is_refused_in_words() {
         let mut ledger = with_machines(2);
         // Words that cannot be packed.
-        let why: String = (0..100_000).map(mixed).map(|n| format!("{n:016x}")).collect();
+        let why: String = (0..200_000).map(mixed).map(|n| format!("{n:016x}")).collect();
         let name = ledger.rows().keys().next().cloned().unwrap();
         ledger.delete(&name, Leaving::Failed(why + "x")).unwrap();
         let Err(StoreError::Io { source, .. }) = parcel().pack(&ledger).map(drop) else { panic!("it fits") };
