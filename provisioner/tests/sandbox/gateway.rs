@@ -87,7 +87,7 @@ async fn a_cluster_does_at_its_gateway_what_its_autoscaler_needs_and_nothing_els
 async fn allowed(inside: &SandboxProvider, lab: &Lab, fixed: &Machine) {
     assert_eq!(inside.cloud().await.unwrap(), lab.cloud.cloud().await.unwrap());
     let (own, name) = (cluster("a"), ClusterName::new("a").unwrap());
-    assert_eq!(inside.clusters(&name).await.unwrap(), [own.clone()]);
+    assert_eq!(inside.clusters(&name).await.unwrap(), std::slice::from_ref(&own));
     assert_eq!(inside.clusters(&ClusterName::new("b").unwrap()).await.unwrap(), []);
     let kept = inside.find_scaffold(&own).await.unwrap().unwrap();
     let network = Network { internet: false, expose: Vec::new() };
