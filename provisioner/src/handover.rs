@@ -140,3 +140,92 @@ impl Handover {
 pub fn has_elastic_pools(spec: &Spec) -> bool {
     spec.pools.values().any(|pool| owner_of(pool) == Owner::Autoscaler)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::plan::fixtures;
+    use crate::recipe::load;
+    use crate::spec::Role;
+
+    /// One front-end and an elastic pool, with a recipe that ships.
+    fn handover() -> Handover {
+        let mut spec = fixtures::spec(0);
+        for pool in spec.pools.values_mut() {
+            pool.recipes = vec!["base".parse().unwrap()];
+            pool.steps.clear();
+        }
+        spec.pools.get_mut(&fixtures::pool_name("workers")).unwrap().size = 0..=3;
+        let base =
+            load::shipped().unwrap().into_iter().find(|recipe| recipe.name().as_str() == "base").unwrap();
+        Handover {
+            version: VERSION,
+            cluster: ClusterId::new("lab1-7k2m9qxa").unwrap(),
+            cloud: CloudId::from("here"),
+            ledger: LedgerId::from("daemon-1"),
+            spec,
+            policy: Policy::default(),
+            recipes: BTreeMap::from([(base.folder.clone(), base.texts.clone())]),
+            artifacts: Artifacts { arch: "amd64".into(), files: BTreeMap::new() },
+            images: Vec::new(),
+            operators: Vec::new(),
+            shadow: false,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_gives_the_steps_that_the_command_line_has() {
+        let handover = handover();
+        let read = Handover::read(&serde_json::to_vec(&handover).unwrap()).unwrap();
+        assert_eq!(read, handover);
+        let mut here = handover.spec.clone();
+        let blobs = Blobs { arch: "amd64".into(), files: BTreeMap::new() };
+        load::cookbook(None).unwrap().resolve(&mut here, blobs).unwrap();
+        let (there, _) = read.resolve(Path::new("/blobs")).unwrap();
+        let workers = fixtures::pool_name("workers");
+        assert!(!there.pools[&workers].steps.is_empty());
+        assert_eq!(there.pools[&workers].steps, here.pools[&workers].steps);
+    }
+
+    #[test]
+    fn what_cannot_be_obeyed_is_refused_with_the_reason() {
+        let refused = |change: &dyn Fn(&mut Value)| {
+            let mut value = serde_json::to_value(handover()).unwrap();
+            change(&mut value);
+            Handover::read(value.to_string().as_bytes()).unwrap_err().to_string()
+        };
+        let cases: [(&str, &dyn Fn(&mut Value)); 4] = [
+            ("it is of version 2, this program reads version 1: run cluster up again", &|value| {
+                value["version"] = json!(2)
+            }),
+            (
+                "its policy cannot be obeyed: rate.up is 0: nothing could ever change; leave it out, or pause the autoscaler",
+                &|value| value["policy"]["rate"]["up"] = json!(0),
+            ),
+            ("no pool has a range: there is nothing to scale", &|value| {
+                value["spec"]["pools"]["workers"]["size"] = json!({"start": 3, "end": 3})
+            }),
+            ("it is no configuration of the autoscaler: unknown field `extra`", &|value| {
+                value["spec"]["extra"] = json!(1)
+            }),
+        ];
+        for (words, change) in cases {
+            let said = refused(change);
+            assert!(said.starts_with(words), "{said}");
+        }
+    }
+
+    #[test]
+    fn an_elastic_pool_is_one_of_workers_with_a_range() {
+        let mut spec = handover().spec;
+        assert!(has_elastic_pools(&spec));
+        for pool in spec.pools.values_mut().filter(|pool| pool.role == Role::Worker) {
+            pool.size = 2..=2;
+        }
+        assert!(!has_elastic_pools(&spec));
+    }
+}

@@ -96,7 +96,8 @@ pub trait Kube: Send + Sync {
     async fn changed(&self);
     /// Carries out one order. Repeatable.
     async fn act(&self, action: &KubeAction) -> Result<Acted, KubeError>;
-    /// Whether a node has no pods but finished ones, mirrors and those of DaemonSets, asked of the API server itself and not of a
+    /// Whether a node has no pods but those that no drain looks at (finished ones, mirrors, those of DaemonSets, and those that
+    /// are long past their end), asked of the API server itself and not of a
     /// cache: what a deletion needs to know in its last moment. A node that is not there has none.
     async fn is_empty(&self, node: &MachineName) -> Result<bool, KubeError>;
     /// Deletes a Node object; one that is gone is fine.

@@ -51,7 +51,7 @@ facts:
     insta::assert_snapshot!(shown(&problems), @r#"
     recipes/example/recipe.yaml:2: recipe "demo" stands in a folder named "example": the names must agree
     recipes/example/recipe.yaml:5: input "size": the default must be a whole number
-    recipes/example/recipe.yaml:7: artifact "tool" must have either `image` or `files`
+    recipes/example/recipe.yaml:7: artifact "tool" must have either `image`, `files` or `own: true`
     recipes/example/recipe.yaml:8: artifact "other", amd64: the url must begin with https://
     recipes/example/recipe.yaml:10: artifact "other", amd64: sha256 must be 64 of 0-9 and a-f
     recipes/example/recipe.yaml:13: step "one": no file "chekc.sh" in recipes/example
