@@ -2,7 +2,6 @@
 //!
 //! Data goes to stdout, everything else to stderr; `-o json` makes the data machine-readable.
 
-pub mod autoscaler;
 pub mod bundle;
 pub mod cluster;
 pub mod code;
@@ -10,6 +9,7 @@ pub mod exit;
 pub mod out;
 pub mod recipe;
 pub mod sandbox;
+pub mod scaling;
 pub mod template;
 
 use std::io::IsTerminal;
@@ -59,7 +59,7 @@ enum Noun {
     Cluster(cluster::Verb),
     /// The autoscaler of a cluster whose pools have ranges
     #[command(subcommand)]
-    Autoscaler(autoscaler::Verb),
+    Autoscaler(scaling::Verb),
     /// The templates that a cluster file can name
     #[command(subcommand)]
     Template(template::Verb),
@@ -116,7 +116,7 @@ fn usage(error: &clap::Error) -> ! {
 fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.noun {
         Noun::Cluster(verb) => cluster::run(verb, cli.global.output),
-        Noun::Autoscaler(verb) => autoscaler::run(verb, cli.global.output),
+        Noun::Autoscaler(verb) => scaling::run(verb, cli.global.output),
         Noun::Template(verb) => template::run(&verb, cli.global.output),
         Noun::Recipe(verb) => recipe::run(&verb, cli.global.output),
         Noun::Bundle(command) => {

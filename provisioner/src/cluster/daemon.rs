@@ -21,9 +21,10 @@ use crate::events::Sink;
 use crate::handover::{Artifacts, Content, Handover, HandoverError, VERSION};
 use crate::keys::{Keys, KeysError};
 use crate::ledger::Ledger;
-use crate::names::{LedgerId, NameError, PoolName};
+use crate::names::{LedgerId, MachineName, NameError, PoolName};
+use crate::plan::Nodes;
 use crate::policy::Policy;
-use crate::provider::{Grant, Provider};
+use crate::provider::{Grant, Owner, Provider, Scope};
 use crate::quantity::{Cpu, Memory};
 use crate::recipe::{Hook, Host, Scripts};
 use crate::reconcile::Parts;
@@ -56,6 +57,53 @@ pub struct Given<'a> {
     pub operators: &'a [String],
 }
 
+/// The id of the daemon's ledger, where one was made on this front-end.
+async fn ledger_on(target: &Target, parts: &Parts) -> Result<Option<String>, UpError> {
+    let question = format!("cat {FOLDER}/ledger 2>/dev/null || :");
+    let at = |source| UpError::Remote { machine: target.name.clone(), source };
+    let known = parts.remote.ask(target, &question).await.map_err(at)?;
+    let known = String::from_utf8_lossy(known.expose_secret()).trim().to_owned();
+    Ok(Some(known).filter(|known| !known.is_empty()))
+}
+
+/// Removes what an autoscaler made whose front-end is gone for good: on this one none was ever installed, and it would not
+/// touch machines of another ledger. `nodes` is what this cluster says: a machine that has a node in it is somebody's, and stays.
+pub async fn clear_orphans(
+    ledger: &Ledger,
+    parts: &Parts,
+    target: &Target,
+    nodes: &Nodes,
+) -> Result<(), UpError> {
+    if ledger_on(target, parts).await?.is_some() {
+        return Ok(());
+    }
+    let name = ledger.cluster.name().ok_or_else(|| UpError::Daemon {
+        machine: target.name.clone(),
+        why: format!("cluster id {} has no name in front of its random part", ledger.cluster),
+    })?;
+    let scope = Scope::Cluster { name, id: Some(ledger.cluster.clone()) };
+    let since = parts.clock.steady();
+    loop {
+        let mut orphans = parts.provider.list(&scope).await?;
+        orphans.retain(|m| m.tags.cluster == ledger.cluster && m.tags.owner == Owner::Autoscaler);
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = orphans.iter().map(|machine| machine.tags.machine.to_string()).collect();
+        let lost = |name: &MachineName| matches!(nodes, Nodes::Known(nodes) if !nodes.contains_key(name));
+        let all_lost = orphans.iter().all(|machine| lost(&machine.tags.machine));
+        if !all_lost || parts.clock.steady().saturating_sub(since) > LIMIT {
+            let why =
+                format!("machines of another autoscaler of this cluster are there: {}", names.join(", "));
+            return Err(UpError::Daemon { machine: target.name.clone(), why });
+        }
+        for machine in &orphans {
+            parts.provider.delete(&machine.id).await?;
+        }
+        parts.clock.sleep(parts.provider.settle() / 4).await;
+    }
+}
+
 /// Puts the daemon's configuration onto the front-end and lets the daemon obey it. Whether anything changed. Repeatable.
 pub async fn hand_over(
     given: &Given<'_>,
@@ -65,12 +113,9 @@ pub async fn hand_over(
     let at = |source| UpError::Remote { machine: target.name.clone(), source };
     let cluster = &given.ledger.cluster;
     let grant = parts.provider.grant(cluster, &Path::new(FOLDER).join(TOKEN)).await?;
-    let question = format!("cat {FOLDER}/ledger 2>/dev/null || :");
-    let known = parts.remote.ask(target, &question).await.map_err(at)?;
-    let known = String::from_utf8_lossy(known.expose_secret()).trim().to_owned();
-    let ledger = match known.is_empty() {
-        true => draw(12).map_err(|error| UpError::Site(Box::new(error)))?,
-        false => known,
+    let ledger = match ledger_on(target, parts).await? {
+        Some(known) => known,
+        None => draw(12).map_err(|error| UpError::Site(Box::new(error)))?,
     };
     let handover = handover(given, &grant, LedgerId(ledger.clone()));
     let config = serde_json::to_vec_pretty(&handover).map_err(HandoverError::from)?;

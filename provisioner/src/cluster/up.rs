@@ -238,6 +238,8 @@ impl Up {
                 scripts: &daemon.scripts,
                 operators: &daemon.operators,
             };
+            let nodes = self.engine.nodes_now().await;
+            super::daemon::clear_orphans(given.ledger, &self.parts, &front_end.0, &nodes).await?;
             super::daemon::hand_over(&given, &self.parts, &front_end).await?;
         }
         Ok(self.engine.settle(&self.spec, cancel).await?)

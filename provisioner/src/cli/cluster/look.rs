@@ -89,7 +89,7 @@ pub(super) fn list(output: Output) -> Result<Exit, Failure> {
 pub(super) async fn ssh(args: &SshArgs) -> Result<Exit, Failure> {
     let seen = look::look(&args.name).await.map_err(site)?;
     let reached = seen.reach_with_keys(&args.name, args.machine.as_ref()).await;
-    let Some(target) = reached.map_err(crate::cli::autoscaler::asked)? else {
+    let Some(target) = reached.map_err(crate::cli::scaling::asked)? else {
         return Err(unreachable(args, &seen));
     };
     let exe = std::env::current_exe()?.display().to_string();
