@@ -18,15 +18,16 @@ pub(crate) struct Cluster {
     pub(crate) lab: Lab,
     pub(crate) name: &'static str,
     file: String,
+    idle: Duration,
 }
 
 impl Cluster {
-    /// Without a worker, with an image for pods. `None` where there can be none.
-    pub(crate) fn up_with_nothing(name: &'static str) -> Option<Self> {
+    /// Without a worker, with an image for pods; machines go after so much idle time. `None` where there can be none.
+    pub(crate) fn up_with_nothing(name: &'static str, idle: Duration) -> Option<Self> {
         let bundle = bundle()?;
         let lab = Lab::open(name)?.with_bundle(bundle);
         let file = lab.write("cluster.yaml", "");
-        let cluster = Self { lab, name, file };
+        let cluster = Self { lab, name, file, idle };
         cluster.wants("0..3", "0..2");
         cluster.up();
         cluster.lab.ok(&["cluster", "load-image", name, "busybox"]);
@@ -41,8 +42,9 @@ impl Cluster {
             "name: {}\ntemplate: elastic-kubernetes\nprovider: {{type: sandbox, internet: false}}\ninputs:\n  \
              front_end: {{cpu: 2, memory: 4Gi}}\n  workers: {{shape: {{cpu: 2, memory: 2Gi}}, count: {workers}}}\n  \
              pools:\n    special: {{shape: {{cpu: 3, memory: 3Gi}}, count: {special}, labels: {{kind: special}}, \
-             taints: [\"{TAINT}\"]}}\nautoscaler: {{idle: 10s}}\n",
-            self.name
+             taints: [\"{TAINT}\"]}}\nautoscaler: {{idle: {}s}}\n",
+            self.name,
+            self.idle.as_secs()
         );
         self.lab.write("cluster.yaml", &text);
     }
@@ -88,8 +90,7 @@ impl Cluster {
             let pool = name.strip_prefix(self.name).unwrap().rsplit_once('-').unwrap().0;
             pool.trim_start_matches('-').to_owned()
         };
-        let found: BTreeMap<_, _> =
-            of_daemon.iter().map(|name| ((*name).clone(), pool(name))).collect();
+        let found: BTreeMap<_, _> = of_daemon.iter().map(|name| ((*name).clone(), pool(name))).collect();
         assert_eq!(found.len(), of_daemon.len(), "a machine is there twice: {names:?}");
         found
     }
@@ -107,7 +108,10 @@ impl Cluster {
             conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
         };
         let nodes = list["items"].as_array().unwrap();
-        nodes.iter().map(|node| (node["metadata"]["name"].as_str().unwrap().to_owned(), ready(node))).collect()
+        nodes
+            .iter()
+            .map(|node| (node["metadata"]["name"].as_str().unwrap().to_owned(), ready(node)))
+            .collect()
     }
 
     /// What the daemon says of itself.
@@ -134,7 +138,8 @@ impl Cluster {
         while !is_so() {
             if since.elapsed() > PATIENCE {
                 let status = self.lab.run(&["autoscaler", "status", self.name]);
-                let log = "journalctl -u continuum-autoscaler -u second -n 60 --no-pager -o short-iso; exit 0";
+                let log =
+                    "journalctl -u continuum-autoscaler -u second -n 60 --no-pager -o short-iso; exit 0";
                 let log = self.lab.run(&["cluster", "ssh", self.name, &self.front_end_name(), "--", log]);
                 panic!("not in time: {what}\nmachines: {:?}\n{status}\n{log}", self.workers());
             }
@@ -156,14 +161,7 @@ impl Cluster {
 
     /// Lets the pods of these Jobs end, all of them well, and removes the Jobs.
     pub(crate) fn end(&self, jobs: &[&str]) {
-        let each = |job: &&str| {
-            format!(
-                "for pod in $(kubectl get pods -l job-name={job} -o name); do kubectl exec \"$pod\" -- touch /done; done\n\
-                 kubectl wait --for=condition=Complete job/{job} --timeout={}s\nkubectl delete job {job} --wait=false",
-                PATIENCE.as_secs()
-            )
-        };
-        self.front_end(&jobs.iter().map(each).collect::<Vec<_>>().join("\n"));
+        self.front_end(&jobs.iter().map(|job| to_end(job)).collect::<Vec<_>>().join("\n"));
     }
 
     /// Seconds since the epoch by the front-end's clock, as its journal counts.
@@ -173,13 +171,24 @@ impl Cluster {
 
     /// When the daemon logged words for the first time since then, in seconds after it.
     pub(crate) fn logged(&self, words: &str, since: f64) -> Vec<f64> {
-        let script =
-            format!("journalctl -u continuum-autoscaler -o short-unix --no-pager --since '@{}'", since.floor());
+        let script = format!(
+            "journalctl -u continuum-autoscaler -o short-unix --no-pager --since '@{}'",
+            since.floor()
+        );
         let log = self.front_end(&script);
         let lines = log.lines().filter(|line| line.contains(words));
         let at = lines.filter_map(|line| line.split(' ').next()?.parse::<f64>().ok());
         at.map(|at| at - since).filter(|after| *after >= 0.0).collect()
     }
+}
+
+/// A script that lets the pods of a Job end, all of them well, and removes it.
+pub(crate) fn to_end(job: &str) -> String {
+    format!(
+        "for pod in $(kubectl get pods -l job-name={job} -o name); do kubectl exec \"$pod\" -- touch /done; done\n\
+         kubectl wait --for=condition=Complete job/{job} --timeout={}s\nkubectl delete job {job} --wait=false",
+        PATIENCE.as_secs()
+    )
 }
 
 /// For scripts on a front-end that use `kubectl`.
