@@ -76,9 +76,13 @@ impl Cluster {
         self.lab.ok(&["cluster", "ssh", self.name, &self.front_end_name(), "--", &with_kubeconfig(script)])
     }
 
-    pub(crate) fn apply(&self, objects: &[Value]) {
+    /// Applies objects; the front-end's clock, as its journal counts, just before and just after.
+    pub(crate) fn apply(&self, objects: &[Value]) -> (f64, f64) {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        self.front_end(&format!("kubectl apply -f - <<'END'\n{list}\nEND"));
+        let script = format!("date +%s.%N\nkubectl apply -f - >/dev/null <<'END'\n{list}\nEND\ndate +%s.%N");
+        let times = self.front_end(&script);
+        let mut times = times.lines().map(|time| time.parse().unwrap());
+        (times.next().unwrap(), times.next().unwrap())
     }
 
     /// The daemon's machines that the cloud has, by its tags: name and pool. None is there twice.
@@ -117,7 +121,9 @@ impl Cluster {
     /// What the daemon says of itself.
     pub(crate) fn status(&self) -> Value {
         let ended = self.lab.run(&["autoscaler", "status", self.name, "-o", "json"]);
-        serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended}"))
+        let status = serde_json::from_str(&ended.out).ok();
+        let status = status.filter(|status: &Value| status["waits"].is_array());
+        status.unwrap_or_else(|| panic!("no status: {ended}"))
     }
 
     /// The machines that the daemon has rows for.
@@ -169,8 +175,8 @@ impl Cluster {
         self.front_end("date +%s.%N").trim().parse().unwrap()
     }
 
-    /// When the daemon logged words for the first time since then, in seconds after it.
-    pub(crate) fn logged(&self, words: &str, since: f64) -> Vec<f64> {
+    /// When the daemon logged these words, from `since` on, in seconds from `origin` on.
+    pub(crate) fn logged(&self, words: &str, since: f64, origin: f64) -> Vec<f64> {
         let script = format!(
             "journalctl -u continuum-autoscaler -o short-unix --no-pager --since '@{}'",
             since.floor()
@@ -178,7 +184,7 @@ impl Cluster {
         let log = self.front_end(&script);
         let lines = log.lines().filter(|line| line.contains(words));
         let at = lines.filter_map(|line| line.split(' ').next()?.parse::<f64>().ok());
-        at.map(|at| at - since).filter(|after| *after >= 0.0).collect()
+        at.filter(|at| *at >= since).map(|at| at - origin).collect()
     }
 }
 
