@@ -156,7 +156,8 @@ fn page(text: &str, now: Timestamp) -> Result<(bool, Option<String>), String> {
     let mut view = KubeView::default();
     items.iter().for_each(|item| view.add(item, "Pod"));
     // One that cannot be read at all counts: it may be anything.
-    let counts = |pod: &Pod| verdict(pod, now) != Verdict::Ignored;
+    // Who has ended and is only being removed does not: neither does it in the view that the decision was made on.
+    let counts = |pod: &Pod| !pod.is_over() && verdict(pod, now) != Verdict::Ignored;
     let none = view.pods.len() == items.len() && !view.pods.iter().any(|pod| counts(pod));
     let next = text_at(&list, "/metadata/continue");
     Ok((none, (!next.is_empty()).then(|| next.to_owned())))
@@ -216,6 +217,10 @@ mod tests {
             list(json!([{"metadata": {"name": "p"}, "status": {"phase": "Failed"}}])),
             Ok((true, None))
         );
+        let ended = json!({"metadata": {"name": "p", "deletionTimestamp": "1970-01-01T00:00:10Z"}, "status": {"phase": "Failed"}});
+        assert_eq!(list(json!([ended])), Ok((true, None)), "it has ended, and is being removed");
+        let ends = json!({"metadata": {"name": "p", "deletionTimestamp": "1970-01-01T00:00:10Z"}, "status": {"phase": "Running"}});
+        assert_eq!(list(json!([ends])), Ok((false, None)), "it still runs");
         assert_eq!(list(json!([7])), Ok((false, None)), "what cannot be read may be anything");
         assert_eq!(list(json!([{"kind": "Secret"}])), Ok((false, None)));
         let more = json!({"kind": "PodList", "metadata": {"continue": "t"}, "items": []}).to_string();
