@@ -79,9 +79,6 @@ pub enum HandoverError {
     /// What cannot be obeyed.
     #[error("its policy cannot be obeyed: {}", .0.join("; "))]
     Policy(Vec<String>),
-    /// No pool is the daemon's.
-    #[error("no pool has a range: there is nothing to scale")]
-    NoPool,
     /// Recipes that do not work together.
     #[error("its recipes cannot be used: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Recipes(Vec<Problem>),
@@ -115,9 +112,6 @@ impl Handover {
         let problems = handover.policy.check(&handover.spec);
         if !problems.is_empty() {
             return Err(HandoverError::Policy(problems.iter().map(ToString::to_string).collect()));
-        }
-        if !has_elastic_pools(&handover.spec) {
-            return Err(HandoverError::NoPool);
         }
         Ok(handover)
     }
@@ -198,7 +192,7 @@ mod tests {
             change(&mut value);
             Handover::read(value.to_string().as_bytes()).unwrap_err().to_string()
         };
-        let cases: [(&str, &dyn Fn(&mut Value)); 4] = [
+        let cases: [(&str, &dyn Fn(&mut Value)); 3] = [
             ("it is of version 2, this program reads version 1: run cluster up again", &|value| {
                 value["version"] = json!(2)
             }),

@@ -80,6 +80,9 @@ pub struct Record {
     pub bundle: Option<PathBuf>,
     /// The recipes folder of the last `up`, if not the embedded ones.
     pub recipes: Option<PathBuf>,
+    /// Whether an autoscaler was ever handed pools: it is told when they are no longer its own.
+    #[serde(default)]
+    pub autoscaler: bool,
 }
 
 /// The folder of one cluster.

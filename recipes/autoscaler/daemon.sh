@@ -22,7 +22,12 @@ place() { # NAME: readable by the daemon alone
 place token
 place config.json
 
-if ! systemctl -q is-active continuum-autoscaler; then
+# After an upgrade the one that runs is another program than the one that is installed.
+is_current() {
+  pid=$(systemctl show -p MainPID --value continuum-autoscaler)
+  [ "$(readlink -f "/proc/$pid/exe")" = "$(readlink -f /usr/local/bin/continuum-autoscaler)" ]
+}
+if ! systemctl -q is-active continuum-autoscaler || ! is_current; then
   systemctl -q enable continuum-autoscaler
   systemctl restart continuum-autoscaler || {
     journalctl -u continuum-autoscaler -n 15 --no-pager -o cat >&2

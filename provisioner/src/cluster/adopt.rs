@@ -56,7 +56,8 @@ pub async fn open(
         return Err(SiteError::OtherId { name: name.clone(), known: known.id.clone(), asked: id.clone() });
     }
     let (bundle, recipes) = known.map_or((None, None), |known| (known.bundle, known.recipes));
-    let record = Record { id: id.clone(), provider: config.clone(), file, bundle, recipes };
+    let record =
+        Record { id: id.clone(), provider: config.clone(), file, bundle, recipes, autoscaler: false };
     dir.set_record(&record)?;
     let keys = Keys::load_or_create(&dir.keys(), name.as_str())?;
     let before = match store.load().await {

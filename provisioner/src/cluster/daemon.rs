@@ -32,6 +32,8 @@ use crate::remote::{Job, JobFile, Remote, SshRemote, Target};
 use crate::spec::Spec;
 use crate::store::Store;
 
+/// The recipe that brings it.
+pub const RECIPE: &str = "autoscaler";
 /// Where the daemon's files are on a front-end.
 pub const FOLDER: &str = "/etc/continuum/autoscaler";
 /// The cloud's secret there.
@@ -112,6 +114,7 @@ pub async fn hand_over(
 ) -> Result<bool, UpError> {
     let at = |source| UpError::Remote { machine: target.name.clone(), source };
     let cluster = &given.ledger.cluster;
+    let mut changed = install(given, parts, target, host).await?;
     let grant = parts.provider.grant(cluster, &Path::new(FOLDER).join(TOKEN)).await?;
     let ledger = match ledger_on(target, parts).await? {
         Some(known) => known,
@@ -119,7 +122,6 @@ pub async fn hand_over(
     };
     let handover = handover(given, &grant, LedgerId(ledger.clone()));
     let config = serde_json::to_vec_pretty(&handover).map_err(HandoverError::from)?;
-    let mut changed = false;
     for (index, script) in given.scripts.hook(host, Hook::Daemon)?.into_iter().enumerate() {
         let token: SecretSlice<u8> = grant.secret.expose_secret().as_bytes().to_vec().into();
         let file = |name: &str, content| JobFile { name: name.to_owned(), content };
@@ -133,6 +135,24 @@ pub async fn hand_over(
         let done = parts.remote.run(target, &job).await.map_err(at)?;
         if done.status != 0 {
             return Err(UpError::Daemon { machine: target.name.clone(), why: done.tail.join("\n") });
+        }
+        changed |= done.changed;
+    }
+    Ok(changed)
+}
+
+/// Runs the steps of its recipe, where that has not been done: a front-end may have been Ready before any pool had a range, and
+/// an upgrade brings another program.
+async fn install(given: &Given<'_>, parts: &Parts, target: &Target, host: &Host) -> Result<bool, UpError> {
+    let steps = given.spec.pools.get(&host.pool).map_or(&[][..], |pool| pool.steps.as_slice());
+    let mut changed = false;
+    for step in steps.iter().filter(|step| step.id.recipe.as_str() == RECIPE) {
+        let job = given.scripts.job(host, &step.id, BTreeMap::new())?;
+        let done = parts.remote.run(target, &job).await;
+        let done = done.map_err(|source| UpError::Remote { machine: target.name.clone(), source })?;
+        if done.status != 0 {
+            let why = format!("{}: {}", step.id, done.tail.join("\n"));
+            return Err(UpError::Daemon { machine: target.name.clone(), why });
         }
         changed |= done.changed;
     }

@@ -43,6 +43,8 @@ pub struct Input {
     pub spec: Spec,
     /// What the autoscaler may do with its pools.
     pub policy: Policy,
+    /// Whether there is to be an autoscaler, or is one.
+    pub autoscaler: bool,
     /// What renders the steps.
     pub scripts: WithImages,
     /// What is probably not meant.
@@ -102,7 +104,9 @@ pub fn read(given: &Given) -> Result<Input, InputError> {
     let bundle = open_bundle(given.bundle.as_deref())?;
     let (mut blobs, origins) = blobs(&cookbook, bundle.as_ref());
     let artifacts = blobs.files.len();
-    if has_elastic_pools(&spec) {
+    let record = StateDir::of(&spec.cluster)?.record().ok().flatten();
+    let autoscaler = has_elastic_pools(&spec) || record.is_some_and(|record| record.autoscaler);
+    if autoscaler {
         with_autoscaler(&mut spec)?;
         blobs.files.extend(own_programs(&cookbook)?);
     }
@@ -113,6 +117,7 @@ pub fn read(given: &Given) -> Result<Input, InputError> {
     Ok(Input {
         spec,
         policy,
+        autoscaler,
         scripts,
         warnings,
         built: origins.into_iter().filter(|origin| *origin == Origin::Built).count(),
@@ -123,7 +128,7 @@ pub fn read(given: &Given) -> Result<Input, InputError> {
 
 /// Front-ends of a cluster with elastic pools have the autoscaler, whatever the template says.
 fn with_autoscaler(spec: &mut Spec) -> Result<(), NameError> {
-    let recipe = RecipeName::new("autoscaler")?;
+    let recipe = RecipeName::new(super::daemon::RECIPE)?;
     for pool in spec.pools.values_mut().filter(|pool| pool.role == Role::FrontEnd) {
         if !pool.recipes.contains(&recipe) {
             pool.recipes.push(recipe.clone());

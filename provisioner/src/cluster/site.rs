@@ -150,7 +150,14 @@ pub(super) async fn open_in(
 }
 
 fn blank(id: ClusterId, config: &provider::Config) -> Record {
-    Record { id, provider: config.clone(), file: PathBuf::new(), bundle: None, recipes: None }
+    Record {
+        id,
+        provider: config.clone(),
+        file: PathBuf::new(),
+        bundle: None,
+        recipes: None,
+        autoscaler: false,
+    }
 }
 
 /// What is remembered of a cluster. Where that is lost or damaged, the ledger still has the id, which is all that matters.

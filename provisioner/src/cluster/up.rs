@@ -13,7 +13,7 @@ use super::daemon::Given;
 use super::images::WithImages;
 use super::input::Input;
 use super::site::Site;
-use crate::handover::{HandoverError, has_elastic_pools};
+use crate::handover::HandoverError;
 use crate::ledger::Ledger;
 use crate::names::{ImageName, MachineName, PoolName};
 use crate::plan::{Limits, Plan, Stop, lost_front_end, owner_of};
@@ -138,7 +138,7 @@ pub fn of(
 pub fn prepare(site: &Site, input: Input, events: crate::events::Sink, accept_lost: bool) -> Up {
     let limits = Limits { accept_vanished: accept_lost, ..Limits::default() };
     let scripts = Arc::new(input.scripts);
-    let daemon = has_elastic_pools(&input.spec).then(|| ForDaemon {
+    let daemon = input.autoscaler.then(|| ForDaemon {
         policy: input.policy,
         scripts: Arc::clone(&scripts),
         operators: site.authorized(&input.spec.operators),
@@ -225,24 +225,37 @@ impl Up {
         if let Some(stop) = Stop::closing(&self.before) {
             return Ok(Ended::Stopped(stop));
         }
-        let Some(daemon) = &self.daemon else { return Ok(self.engine.settle(&self.spec, cancel).await?) };
-        let ended = self.engine.settle(&without_minima(&self.spec), cancel).await?;
-        if ended != Ended::Settled {
-            return Ok(ended);
+        if self.daemon.is_none() {
+            return Ok(self.engine.settle(&self.spec, cancel).await?);
         }
-        if let Some(front_end) = self.engine.front_end() {
-            let given = Given {
-                ledger: self.engine.ledger(),
-                spec: &self.spec,
-                policy: &daemon.policy,
-                scripts: &daemon.scripts,
-                operators: &daemon.operators,
-            };
-            let nodes = self.engine.nodes_now().await;
-            super::daemon::clear_orphans(given.ledger, &self.parts, &front_end.0, &nodes).await?;
-            super::daemon::hand_over(&given, &self.parts, &front_end).await?;
+        // A daemon that is there is told first: it lets go of pools that are no longer its own. One that is not is installed
+        // with its front-end, and nobody makes the minima of its pools before.
+        if !self.hand_over().await? {
+            let ended = self.engine.settle(&without_minima(&self.spec), cancel).await?;
+            if ended != Ended::Settled {
+                return Ok(ended);
+            }
+            self.hand_over().await?;
         }
         Ok(self.engine.settle(&self.spec, cancel).await?)
+    }
+
+    /// Hands over to the daemon. Whether there is a front-end for it.
+    async fn hand_over(&self) -> Result<bool, UpError> {
+        let (Some(daemon), Some(front_end)) = (&self.daemon, self.engine.front_end()) else {
+            return Ok(false);
+        };
+        let given = Given {
+            ledger: self.engine.ledger(),
+            spec: &self.spec,
+            policy: &daemon.policy,
+            scripts: &daemon.scripts,
+            operators: &daemon.operators,
+        };
+        let nodes = self.engine.nodes_now().await;
+        super::daemon::clear_orphans(given.ledger, &self.parts, &front_end.0, &nodes).await?;
+        super::daemon::hand_over(&given, &self.parts, &front_end).await?;
+        Ok(true)
     }
 
     /// Waits until the cluster as a whole is usable, by the recipes' own checks.

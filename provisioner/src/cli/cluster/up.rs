@@ -69,6 +69,7 @@ async fn open(given: &Given, doing: &str) -> Result<(Site, Input), Failure> {
     opened.authorise(&input.spec.operators);
     opened.record.bundle.clone_from(&input.bundle);
     opened.record.recipes.clone_from(&given.recipes);
+    opened.record.autoscaler = input.autoscaler;
     opened.dir.set_record(&opened.record)?;
     Ok((opened, input))
 }
