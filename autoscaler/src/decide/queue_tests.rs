@@ -75,3 +75,19 @@ fn a_budget_counts_what_this_very_pass_removed() {
     let lines = case.lines();
     assert!(lines.contains(&"lab1-workers-1: 1 nodes were removed within a minute".to_owned()), "{lines:?}");
 }
+
+/// Found on a busy front-end: the kubelet says Ready, and the taint of its boot is taken away seconds later. Until then the pod
+/// that the machine was bought for bought another one.
+#[test]
+fn a_ready_node_that_still_has_a_taint_of_its_boot_keeps_its_room() {
+    let tainted = |key: &'static str| {
+        let taints = json!([{"key": key, "effect": "NoSchedule"}]);
+        let young = move |node: &mut serde_json::Value| node["spec"]["taints"] = taints.clone();
+        Case::new().ready(young).waiting(1, "p", plain).policy(|p| p.startup_taints = vec!["agent".into()])
+    };
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/network-unavailable", "agent"] {
+        assert_eq!(tainted(key).lines(), [""; 0], "{key}");
+    }
+    let others = tainted("kind").lines();
+    assert_eq!(others, ["row lab1-workers-2: new, Creating"], "a taint of its nature stays");
+}

@@ -12,7 +12,9 @@ use provisioner::names::MachineName;
 
 use super::CORDONED_BY;
 use super::rules::{Verdict, verdict};
-use crate::fit::{Amounts, NodeId, NodeState, Resident, State, imagine, missing, when_ready};
+use crate::fit::{
+    Amounts, NodeId, NodeState, Resident, State, has_taint_of_boot, imagine, missing, when_ready,
+};
 use crate::pack::offer::Source;
 use crate::pack::{Tier, Urgency, is_everywhere};
 use crate::view::{KubeView, Node, Pod};
@@ -80,11 +82,12 @@ impl Scene {
         let lacks = promised
             .as_ref()
             .is_some_and(|promised| missing(&node, promised).iter().any(|name| name.contains('/')));
-        if node.is_ready() && !lacks {
+        let startup = &source.policy.startup_taints;
+        if node.is_ready() && !lacks && !has_taint_of_boot(&node, startup) {
             return Tier::Ready;
         }
         let promised = promised.unwrap_or_else(|| (*node).clone());
-        let ready = when_ready(&node, &promised, &source.policy.startup_taints);
+        let ready = when_ready(&node, &promised, startup);
         self.state.foresee(id, Arc::new(ready));
         Tier::Booting
     }

@@ -27,7 +27,7 @@ mod volumes;
 use std::sync::Arc;
 
 pub use self::check::Check;
-pub use self::new_node::{NoRoom, daemon_pods, imagine, missing, template, when_ready};
+pub use self::new_node::{NoRoom, daemon_pods, has_taint_of_boot, imagine, missing, template, when_ready};
 pub use self::reason::Reason;
 pub use self::requests::{Judge, requests};
 pub use self::resources::Amounts;

@@ -34,6 +34,18 @@ const PASSING: [&str; 8] = [
     "node.cloudprovider.kubernetes.io/uninitialized",
 ];
 
+/// Those of them that a node is born with. They are taken away by others, and later than its kubelet says that it is ready: by
+/// seconds where the control plane has much to do.
+const OF_BOOT: [&str; 4] =
+    [NOT_READY, UNREACHABLE, NETWORK, "node.cloudprovider.kubernetes.io/uninitialized"];
+
+/// Whether a node still has a taint of its boot; `startup` are keys that the cluster's own agents take away.
+#[must_use]
+pub fn has_taint_of_boot(node: &Node, startup: &[String]) -> bool {
+    let of_boot = |taint: &Taint| OF_BOOT.contains(&taint.key.as_str()) || startup.contains(&taint.key);
+    node.spec.taints.iter().any(of_boot)
+}
+
 /// Whether a taint goes by itself when a node is up and well; `startup` are keys that the cluster's own agents take away.
 fn is_passing(taint: &Taint, startup: &[String]) -> bool {
     PASSING.contains(&taint.key.as_str()) || startup.contains(&taint.key)

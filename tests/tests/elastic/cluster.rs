@@ -144,9 +144,7 @@ impl Cluster {
         while !is_so() {
             if since.elapsed() > PATIENCE {
                 let status = self.lab.run(&["autoscaler", "status", self.name]);
-                let log =
-                    "journalctl -u continuum-autoscaler -u second -n 60 --no-pager -o short-iso; exit 0";
-                let log = self.lab.run(&["cluster", "ssh", self.name, &self.front_end_name(), "--", log]);
+                let log = self.log();
                 panic!("not in time: {what}\nmachines: {:?}\n{status}\n{log}", self.workers());
             }
             pause(Duration::from_millis(100));
@@ -173,6 +171,12 @@ impl Cluster {
     /// Seconds since the epoch by the front-end's clock, as its journal counts.
     pub(crate) fn now(&self) -> f64 {
         self.front_end("date +%s.%N").trim().parse().unwrap()
+    }
+
+    /// The end of what the daemon logged, or both daemons, for whoever wants to know why.
+    pub(crate) fn log(&self) -> String {
+        let script = "journalctl -u continuum-autoscaler -u second -n 80 --no-pager -o short-precise; exit 0";
+        self.lab.run(&["cluster", "ssh", self.name, &self.front_end_name(), "--", script]).to_string()
     }
 
     /// When the daemon logged these words, from `since` on, in seconds from `origin` on.

@@ -28,7 +28,7 @@ fn jobs_bring_machines_of_both_pools(cluster: &Cluster) {
         cluster.apply(&[job("wide", 3, "1200m"), special("picky", 1, "2500m"), bare("giant", "50")]);
     cluster.until("the cloud has a machine for each pod", || cluster.workers().len() == 4);
     cluster.run(&["wide", "picky"]);
-    assert_eq!((cluster.of_pool("workers"), cluster.of_pool("special")), (3, 1));
+    assert_eq!((cluster.of_pool("workers"), cluster.of_pool("special")), (3, 1), "{}", cluster.log());
     let added = cluster.logged(": new, Creating", since, applied);
     let ready = cluster.logged("Configuring -> Ready", since, applied);
     assert_eq!(added.len(), 4, "rows: {added:?}");
@@ -192,10 +192,7 @@ fn killed_while_machines_are_made_it_makes_none_twice(cluster: &Cluster) {
     let restarts = cluster.front_end("systemctl show -P NRestarts continuum-autoscaler");
     assert_ne!(restarts.trim(), "0");
     if restarts.trim() != "1" {
-        println!(
-            "{}",
-            cluster.front_end("journalctl -u continuum-autoscaler -n 80 -o short-precise --no-pager")
-        );
+        println!("{}", cluster.log());
     }
 }
 
