@@ -4,7 +4,7 @@
 //! files are 0555 and may be hard-linked into bundles and bind-mounted into machines, so nothing writes to them.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -62,10 +62,15 @@ impl Store {
         Ok(BlobWriter { file, hash: Sha256::new(), size: 0, blobs: self.blobs.clone() })
     }
 
-    /// Takes the content of a file.
+    /// Takes the content of a file. What is there already is left alone: somebody may be running it.
     pub fn add_file(&self, path: &Path) -> Result<Blob, BundleError> {
-        let mut writer = self.writer()?;
         let mut file = File::open(path).map_err(BundleError::io("read", path))?;
+        let (sha256, size) = hash(&mut file).map_err(BundleError::io("read", path))?;
+        if let Some(blob) = self.get(&sha256, Some(size)) {
+            return Ok(blob);
+        }
+        file.rewind().map_err(BundleError::io("read", path))?;
+        let mut writer = self.writer()?;
         io::copy(&mut file, &mut writer).map_err(BundleError::io("copy", path))?;
         writer.finish()
     }
@@ -93,7 +98,6 @@ impl BlobWriter {
 
     /// Begins again with nothing.
     pub fn restart(&mut self) -> io::Result<()> {
-        use io::Seek;
         self.file.as_file().set_len(0)?;
         self.file.as_file_mut().seek(io::SeekFrom::Start(0))?;
         self.hash = Sha256::new();
@@ -114,7 +118,9 @@ impl BlobWriter {
         file.set_permissions(Permissions::from_mode(0o555))
             .and_then(|()| file.sync_all())
             .map_err(BundleError::io("write", self.file.path()))?;
-        self.file.persist(&path).map_err(|failed| BundleError::io("write", &path)(failed.error))?;
+        // Closed before it has its name: what is open for writing cannot be run.
+        let closed = self.file.into_temp_path();
+        closed.persist(&path).map_err(|failed| BundleError::io("write", &path)(failed.error))?;
         File::open(&self.blobs)
             .and_then(|folder| folder.sync_all())
             .map_err(BundleError::io("write", &self.blobs))?;
@@ -194,6 +200,19 @@ mod tests {
         assert_eq!(store.get(right, Some(3)), Some(blob.clone()));
         assert_eq!(store.get(right, Some(4)), None);
         assert_eq!(hash(File::open(&blob.path).unwrap()).unwrap(), (right.to_owned(), 3));
+    }
+
+    #[test]
+    fn a_file_that_is_there_already_is_left_alone() {
+        use std::os::unix::fs::MetadataExt;
+        let cache = tempfile::tempdir().unwrap();
+        let store = Store::open(cache.path()).unwrap();
+        let program = cache.path().join("program");
+        fs::write(&program, "abc").unwrap();
+        let first = store.add_file(&program).unwrap();
+        let inode = fs::metadata(&first.path).unwrap().ino();
+        assert_eq!(store.add_file(&program).unwrap(), first);
+        assert_eq!(fs::metadata(&first.path).unwrap().ino(), inode, "somebody may be running it");
     }
 
     #[test]
