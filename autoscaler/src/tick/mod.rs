@@ -44,8 +44,6 @@ pub struct Tick {
     pub snapshot: Arc<Snapshot>,
     /// Machines of others in our pools.
     pub others: BTreeMap<PoolName, u32>,
-    /// The machines that the cloud lists; none where it does not answer.
-    pub machines: Vec<Machine>,
     /// The ledger afterwards.
     pub ledger: Ledger,
     /// What was decided, in words.
@@ -118,20 +116,18 @@ impl Autoscaler {
         let sighted = self.engine.begin_tick(&self.spec, nodes).await;
         let now = sighted.now;
         let before = sighted.ledger.clone();
-        let machines = sighted.machines.map(<[Machine]>::to_vec);
         let stale = match (&snapshot.stale, sighted.machines) {
             (Some(why), _) => Some(why.clone()),
             (None, Err(why)) => Some(format!("the cloud does not answer: {why}")),
             (None, Ok(_)) => None,
         };
         self.learned.ages = sighted.ages.clone();
-        let others = others(&before, machines.as_deref().unwrap_or(&[]));
+        let others = others(&before, sighted.machines.unwrap_or(&[]));
         let seen = Seen { view: &snapshot.view, stale: stale.as_deref(), others: &others };
         let decision = decide(&self.spec, &self.policy, &before, &seen, &self.learned, None, now);
         let mut tick = Tick {
             at: now,
             snapshot: Arc::clone(&snapshot),
-            machines: machines.unwrap_or_default(),
             ledger: before.clone(),
             changes: Vec::new(),
             waits: decision.waits.clone(),
@@ -147,8 +143,8 @@ impl Autoscaler {
             }
             Mode::Paused => self.carry_out(&before, None, now, &mut tick).await?,
             Mode::Active => {
-                let decided = self.verified(&before, &decision).await;
-                self.carry_out(&before, decided.then_some(&decision), now, &mut tick).await?;
+                let edited = self.verified(&before, &decision).await;
+                self.carry_out(&before, Some((&edited, &decision.kube)), now, &mut tick).await?;
             }
         }
         self.learned.pass(now, &tick.ledger, &snapshot.view, &decision);
@@ -156,9 +152,10 @@ impl Autoscaler {
         Ok(tick)
     }
 
-    /// Whether every node that is to be deleted is empty by the API server's own word of this moment: a pod may have come
-    /// between the view and now.
-    async fn verified(&self, before: &Ledger, decision: &Decision) -> bool {
+    /// The ledger as it was decided, but for machines that are to be deleted and are not empty by the API server's own word of
+    /// this moment: a pod may have come between the view and now.
+    async fn verified(&self, before: &Ledger, decision: &Decision) -> Ledger {
+        let mut edited = decision.ledger.clone();
         for (name, row) in decision.ledger.rows().iter().filter(|(_, row)| row.phase() == Phase::Deleting) {
             let leaves = before.row(name).is_some_and(|before| before.phase() != Phase::Deleting);
             // What never was Ready has never had a pod.
@@ -166,29 +163,26 @@ impl Autoscaler {
                 continue;
             }
             match self.kube.is_empty(name).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    tracing::info!(machine = %name, "not deleted: a pod came in the last moment");
-                    return false;
-                }
+                Ok(true) => continue,
+                Ok(false) => tracing::info!(machine = %name, "not deleted: a pod came in the last moment"),
                 Err(error) => {
                     tracing::warn!(machine = %name, %error, "not deleted: whether it is empty is not known");
-                    return false;
                 }
             }
+            edited.take_back(before, name);
         }
-        true
+        edited
     }
 
     /// Saves and starts; then tells Kubernetes. Without a decision only what was begun goes on.
     async fn carry_out(
         &mut self,
         before: &Ledger,
-        decision: Option<&Decision>,
+        decided: Option<(&Ledger, &Vec<KubeAction>)>,
         now: Timestamp,
         tick: &mut Tick,
     ) -> Result<(), StoreError> {
-        let edited = decision.map_or(before, |decision| &decision.ledger);
+        let edited = decided.map_or(before, |(edited, _)| edited);
         let ticked = self.engine.carry_out(&self.spec, edited, now).await?;
         tick.engine_waits = ticked.waits;
         tick.stop = ticked.stop.as_ref().map(Stop::to_string);
@@ -197,10 +191,9 @@ impl Autoscaler {
         }
         tick.ledger = self.engine.ledger().clone();
         tick.changes = words(before, &tick.ledger);
-        let Some(decision) = decision else { return Ok(()) };
+        let Some((_, orders)) = decided else { return Ok(()) };
         self.refused.retain(|_, until| *until > now);
-        let allowed: Vec<_> = decision
-            .kube
+        let allowed: Vec<_> = orders
             .iter()
             .filter(
                 |action| !matches!(action, KubeAction::Evict { uid, .. } if self.refused.contains_key(uid)),
@@ -292,3 +285,6 @@ fn others(ledger: &Ledger, machines: &[Machine]) -> BTreeMap<PoolName, u32> {
 fn words(before: &Ledger, after: &Ledger) -> Vec<String> {
     changes(before, after).iter().map(ToString::to_string).collect()
 }
+
+#[cfg(test)]
+mod tests;
