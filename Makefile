@@ -40,9 +40,9 @@ up: bundle
 	@command -v continuum >/dev/null || echo '(continuum is not on your PATH yet: make install puts it into $(PREFIX)/bin; make down needs no PATH)'
 
 install: bundle
-	@install -D -m 0755 $(CONTINUUM) $(PREFIX)/bin/continuum
+	@install -D -m 0755 -t $(PREFIX)/bin $(CONTINUUM) $(dir $(CONTINUUM))continuum-autoscaler
 	@ln -sfnT kubernetes $(CONTINUUM_CACHE)/bundles/default
-	@echo 'installed $(PREFIX)/bin/continuum'
+	@echo 'installed $(PREFIX)/bin/continuum, and continuum-autoscaler beside it'
 
 down:
 	@if [ -x $(CONTINUUM) ]; then $(CONTINUUM) cluster down lab1 --yes; else echo 'nothing was built, nothing is up'; fi
