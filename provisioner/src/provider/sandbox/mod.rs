@@ -231,11 +231,9 @@ impl Provider for SandboxProvider {
         self.client.call(Method::DELETE, &format!("clusters/{cluster}"), &()).await?.value()
     }
     async fn grant(&self, cluster: &ClusterId, file: &Path) -> Result<Grant, ProviderError> {
-        let access = match self.client.get::<Access>(&format!("clusters/{cluster}/access")).await {
+        let access = match self.access(cluster).await {
             // It was revoked once, as a `cluster down` does that did not come to its end.
-            Err(ProviderError::Rejected { .. }) => {
-                self.client.call(Method::PUT, &format!("clusters/{cluster}/token"), &()).await?.value()?
-            }
+            Err(ProviderError::Rejected { .. }) => self.renew_access(cluster).await?,
             other => other?,
         };
         let Access { address, fingerprint, token } = access;
@@ -243,12 +241,7 @@ impl Provider for SandboxProvider {
         Ok(Grant { config: super::Config::SandboxGateway(config), secret: token.into() })
     }
     async fn revoke(&self, cluster: &ClusterId) -> Result<(), ProviderError> {
-        match self.client.find_status(&format!("clusters/{cluster}")).await? {
-            false => Ok(()),
-            true => {
-                self.client.call(Method::DELETE, &format!("clusters/{cluster}/token"), &()).await.map(|_| ())
-            }
-        }
+        self.revoke_access(cluster).await
     }
     async fn dial(&self, machine: &Machine, port: u16) -> Result<Stream, ProviderError> {
         self.client.dial(machine, port).await
