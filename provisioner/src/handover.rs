@@ -8,12 +8,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{CloudId, ClusterId, LedgerId};
-use crate::plan::owner_of;
 use crate::policy::Policy;
-use crate::provider::Owner;
 use crate::recipe::{Blobs, Cookbook, Problem, Recipe, Resolved};
 use crate::remote::Blob;
-use crate::spec::Spec;
+use crate::spec::{Pool, Spec};
 
 /// The version of the file that this program writes and reads.
 pub const VERSION: u32 = 1;
@@ -132,7 +130,7 @@ impl Handover {
 
 /// Whether any pool is the daemon's.
 pub fn has_elastic_pools(spec: &Spec) -> bool {
-    spec.pools.values().any(|pool| owner_of(pool) == Owner::Autoscaler)
+    spec.pools.values().any(Pool::is_elastic)
 }
 
 #[cfg(test)]

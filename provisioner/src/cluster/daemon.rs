@@ -106,15 +106,14 @@ pub async fn clear_orphans(
     }
 }
 
-/// Puts the daemon's configuration onto the front-end and lets the daemon obey it. Whether anything changed. Repeatable.
+/// Puts the daemon's configuration onto the front-end and lets the daemon obey it. Repeatable.
 pub async fn hand_over(
     given: &Given<'_>,
     parts: &Parts,
     (target, host): &(Target, Host),
-) -> Result<bool, UpError> {
-    let at = |source| UpError::Remote { machine: target.name.clone(), source };
+) -> Result<(), UpError> {
     let cluster = &given.ledger.cluster;
-    let mut changed = install(given, parts, target, host).await?;
+    install(given, parts, target, host).await?;
     let grant = parts.provider.grant(cluster, &Path::new(FOLDER).join(TOKEN)).await?;
     let ledger = match ledger_on(target, parts).await? {
         Some(known) => known,
@@ -132,31 +131,31 @@ pub async fn hand_over(
             blobs: Vec::new(),
             timeout: LIMIT,
         };
-        let done = parts.remote.run(target, &job).await.map_err(at)?;
-        if done.status != 0 {
-            return Err(UpError::Daemon { machine: target.name.clone(), why: done.tail.join("\n") });
-        }
-        changed |= done.changed;
+        run(parts, target, &job).await?;
     }
-    Ok(changed)
+    Ok(())
+}
+
+/// Runs a job that must end well.
+async fn run(parts: &Parts, target: &Target, job: &Job) -> Result<(), UpError> {
+    let machine = || target.name.clone();
+    let done = parts.remote.run(target, job).await;
+    let done = done.map_err(|source| UpError::Remote { machine: machine(), source })?;
+    if done.status == 0 {
+        return Ok(());
+    }
+    Err(UpError::Daemon { machine: machine(), why: format!("{}: {}", job.unit, done.tail.join("\n")) })
 }
 
 /// Runs the steps of its recipe, where that has not been done: a front-end may have been Ready before any pool had a range, and
 /// an upgrade brings another program.
-async fn install(given: &Given<'_>, parts: &Parts, target: &Target, host: &Host) -> Result<bool, UpError> {
+async fn install(given: &Given<'_>, parts: &Parts, target: &Target, host: &Host) -> Result<(), UpError> {
     let steps = given.spec.pools.get(&host.pool).map_or(&[][..], |pool| pool.steps.as_slice());
-    let mut changed = false;
     for step in steps.iter().filter(|step| step.id.recipe.as_str() == RECIPE) {
         let job = given.scripts.job(host, &step.id, BTreeMap::new())?;
-        let done = parts.remote.run(target, &job).await;
-        let done = done.map_err(|source| UpError::Remote { machine: target.name.clone(), source })?;
-        if done.status != 0 {
-            let why = format!("{}: {}", step.id, done.tail.join("\n"));
-            return Err(UpError::Daemon { machine: target.name.clone(), why });
-        }
-        changed |= done.changed;
+        run(parts, target, &job).await?;
     }
-    Ok(changed)
+    Ok(())
 }
 
 fn handover(given: &Given<'_>, grant: &Grant, ledger: LedgerId) -> Handover {

@@ -16,9 +16,9 @@ use super::site::Site;
 use crate::handover::HandoverError;
 use crate::ledger::Ledger;
 use crate::names::{ImageName, MachineName, PoolName};
-use crate::plan::{Limits, Plan, Stop, lost_front_end, owner_of};
+use crate::plan::{Limits, Plan, Stop, lost_front_end};
 use crate::policy::Policy;
-use crate::provider::{Demand, Owner, Problem, ProviderError};
+use crate::provider::{Demand, Problem, ProviderError};
 use crate::recipe::{Hook, Host, RenderError};
 use crate::reconcile::{Ended, Parts, Reconciler};
 use crate::remote::{Job, RemoteError, Target};
@@ -115,7 +115,7 @@ impl Outlook {
 /// A spec in which no pool of the daemon's has a minimum: nobody makes it before there is a daemon.
 fn without_minima(spec: &Spec) -> Spec {
     let mut spec = spec.clone();
-    for pool in spec.pools.values_mut().filter(|pool| owner_of(pool) == Owner::Autoscaler) {
+    for pool in spec.pools.values_mut().filter(|pool| pool.is_elastic()) {
         pool.size = 0..=*pool.size.end();
     }
     spec
