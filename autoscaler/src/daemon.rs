@@ -43,6 +43,8 @@ pub enum Command {
     ExplainPod(String, oneshot::Sender<Option<serde_json::Value>>),
     /// Why a node stays.
     ExplainNode(MachineName, oneshot::Sender<Option<serde_json::Value>>),
+    /// The public host keys of a machine: derived anew each time, so only for who asks.
+    HostKeys(MachineName, oneshot::Sender<Option<serde_json::Value>>),
 }
 
 /// Why the loop ended or stands still for something.
@@ -65,7 +67,8 @@ pub struct Daemon {
     status: watch::Sender<Status>,
     last: Option<Tick>,
     decisions: VecDeque<Decision>,
-    published: Option<Duration>,
+    /// When the status was written last, and what it was but for its time.
+    published: Option<(Duration, Status)>,
     ready: bool,
     took: Duration,
 }
@@ -176,24 +179,30 @@ impl Daemon {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         }
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
-        let mut of_now = status.clone();
-        of_now.at = None;
-        let mut before = self.status.borrow().clone();
-        before.at = None;
-        let now = self.clock.steady();
-        let early = self.published.is_some_and(|at| now.saturating_sub(at) < PUBLISH);
-        if status.leads && !early && (of_now != before || self.published.is_none()) {
-            self.published = Some(now);
-            match serde_json::to_string_pretty(&status) {
-                Ok(text) => {
-                    if let Err(error) = self.kube.publish(&text).await {
-                        tracing::debug!(%error, "the status was not written");
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "the status is no JSON"),
-            }
-        }
+        self.publish(&status).await;
         self.status.send_replace(status);
+    }
+
+    /// Writes the status into the cluster, where it says more than what was written last than that another look was taken.
+    async fn publish(&mut self, status: &Status) {
+        let now = self.clock.steady();
+        let early = self.published.as_ref().is_some_and(|(at, _)| now.saturating_sub(*at) < PUBLISH);
+        if !status.leads || early {
+            return;
+        }
+        let timeless = Status { at: None, ..status.clone() };
+        if self.published.as_ref().is_some_and(|(_, before)| *before == timeless) {
+            return;
+        }
+        self.published = Some((now, timeless));
+        match serde_json::to_string_pretty(status) {
+            Ok(text) => {
+                if let Err(error) = self.kube.publish(&text).await {
+                    tracing::debug!(%error, "the status was not written");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the status is no JSON"),
+        }
     }
 
     fn status(&self) -> Status {
@@ -230,6 +239,9 @@ impl Daemon {
                     explain::node(question, &name).and_then(|said| serde_json::to_value(said).ok())
                 });
                 let _ = answer.send(said);
+            }
+            Command::HostKeys(name, answer) => {
+                let _ = answer.send(self.autoscaler.host_keys(&name).map(serde_json::Value::from));
             }
         }
     }

@@ -45,6 +45,7 @@ pub async fn serve(
         .route("/v1/status", get(show))
         .route("/v1/explain/pod/{namespace}/{name}", get(explain_pod))
         .route("/v1/explain/node/{name}", get(explain_node))
+        .route("/v1/host-keys/{name}", get(host_keys))
         .route("/v1/mode/{mode}", post(mode))
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -89,9 +90,21 @@ async fn explain_pod(
 }
 
 async fn explain_node(State(desk): State<Arc<Desk>>, extract::Path(name): extract::Path<String>) -> Response {
+    about_machine(&desk, name, Command::ExplainNode).await
+}
+
+async fn host_keys(State(desk): State<Arc<Desk>>, extract::Path(name): extract::Path<String>) -> Response {
+    about_machine(&desk, name, Command::HostKeys).await
+}
+
+async fn about_machine(
+    desk: &Desk,
+    name: String,
+    command: impl FnOnce(MachineName, oneshot::Sender<Option<serde_json::Value>>) -> Command,
+) -> Response {
     let missing = format!("the autoscaler has no machine {name}\n");
     match MachineName::new(name) {
-        Ok(name) => ask(&desk, |answer| Command::ExplainNode(name, answer), missing).await,
+        Ok(name) => ask(desk, |answer| command(name, answer), missing).await,
         Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     }
 }

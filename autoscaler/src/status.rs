@@ -3,8 +3,6 @@
 use provisioner::api::{Decision, Machine, Pool, Status, Wait};
 use provisioner::ledger::Phase;
 use provisioner::names::{ClusterId, PoolName};
-use provisioner::plan::owner_of;
-use provisioner::provider::Owner;
 
 use crate::tick::{Autoscaler, Tick};
 
@@ -25,14 +23,14 @@ pub fn of(
         stale: last.and_then(|tick| tick.snapshot.stale.clone()),
         stop: last.and_then(|tick| tick.stop.clone()),
         pools: pools(autoscaler, last),
-        machines: last.map(|tick| machines(autoscaler, tick)).unwrap_or_default(),
+        machines: last.map(machines).unwrap_or_default(),
         waits: last.map(waits).unwrap_or_default(),
         decisions,
     }
 }
 
 fn pools(autoscaler: &Autoscaler, last: Option<&Tick>) -> Vec<Pool> {
-    let elastic = autoscaler.spec.pools.iter().filter(|(_, pool)| owner_of(pool) == Owner::Autoscaler);
+    let elastic = autoscaler.spec.pools.iter().filter(|(_, pool)| pool.is_elastic());
     let count = |name: &PoolName, of: &dyn Fn(Phase) -> bool| {
         let rows = last.into_iter().flat_map(|tick| tick.ledger.rows().values());
         u32::try_from(rows.filter(|row| row.pool == *name && of(row.phase())).count()).unwrap_or(u32::MAX)
@@ -49,7 +47,7 @@ fn pools(autoscaler: &Autoscaler, last: Option<&Tick>) -> Vec<Pool> {
         .collect()
 }
 
-fn machines(autoscaler: &Autoscaler, tick: &Tick) -> Vec<Machine> {
+fn machines(tick: &Tick) -> Vec<Machine> {
     let rows = tick.ledger.rows().iter();
     rows.map(|(name, row)| Machine {
         name: name.clone(),
@@ -58,7 +56,6 @@ fn machines(autoscaler: &Autoscaler, tick: &Tick) -> Vec<Machine> {
         phase: row.phase().to_string(),
         born: row.born.at,
         leaving: row.leaving().map(ToString::to_string),
-        host_keys: autoscaler.host_keys(name),
     })
     .collect()
 }

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `GET /v1/status` | [`Status`] |
 //! | `GET /v1/explain/pod/NAMESPACE/NAME`, `GET /v1/explain/node/NAME` | an explanation |
+//! | `GET /v1/host-keys/NAME` | the machine's public host keys that are right, `ssh-ed25519 AAAA…` |
 //! | `POST /v1/mode/MODE` | nothing |
 //! | `GET /metrics`, `/healthz`, `/readyz` | text |
 
@@ -98,8 +99,6 @@ pub struct Machine {
     pub born: Timestamp,
     /// Why it goes.
     pub leaving: Option<String>,
-    /// Its public host keys that are right, `ssh-ed25519 AAAA…`.
-    pub host_keys: Vec<String>,
 }
 
 /// Something that does not happen now.

@@ -100,8 +100,8 @@ impl Autoscaler {
     }
 
     /// The public host keys of a machine that are right.
-    pub fn host_keys(&self, name: &MachineName) -> Vec<String> {
-        self.engine.host_keys(name).unwrap_or_default()
+    pub fn host_keys(&self, name: &MachineName) -> Option<Vec<String>> {
+        self.engine.host_keys(name)
     }
 
     /// The engine.

@@ -168,13 +168,12 @@ impl Seen {
     ) -> Result<Option<Target>, AskError> {
         let Some((mut target, _)) = self.reach(machine) else { return Ok(None) };
         if target.machine.tags.owner == Owner::Autoscaler {
-            let status: api::Status = self.ask(name, "GET", "/v1/status").await?;
-            let known = status.machines.into_iter().filter(|known| known.name == target.name);
+            let known: Vec<String> = self.ask(name, "GET", &format!("/v1/host-keys/{}", target.name)).await?;
             let pinned: Vec<&str> = target.machine.tags.host_keys().collect();
             let agrees = |key: &String| {
                 HostKey::parse(key).is_ok_and(|key| pinned.contains(&key.fingerprint().as_str()))
             };
-            target.host_keys = known.flat_map(|known| known.host_keys).filter(agrees).collect();
+            target.host_keys = known.into_iter().filter(agrees).collect();
         }
         Ok(Some(target))
     }

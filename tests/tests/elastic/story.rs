@@ -88,6 +88,10 @@ fn what_people_see_of_it(cluster: &Cluster) {
         el-workers-N Ready 2x2Gi TIME -
         ");
     });
+    // Its host keys are the autoscaler's; they are pinned all the same.
+    let (machine, _) = cluster.workers().pop_first().unwrap();
+    let said = cluster.lab.ok(&["cluster", "ssh", cluster.name, &machine, "--", "hostname"]);
+    assert_eq!(said.trim(), machine);
 }
 
 /// N → 0, in the cloud and in Kubernetes.
